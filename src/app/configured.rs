@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 /// The configuration file, unless another is named.
-pub const CONFIG: &str = "ingest.toml";
+pub(crate) const CONFIG: &str = "ingest.toml";
 
 /// Which configuration, and which of its sources.
 #[derive(Debug, clap::Args)]

@@ -29,7 +29,10 @@ pub struct OpenedConfig {
 }
 
 /// Reads the configuration that `configured` names, and opens its store.
-pub fn open(configured: &Configured, environment: &Environment) -> Result<OpenedConfig, Unusable> {
+pub(crate) fn open(
+    configured: &Configured,
+    environment: &Environment,
+) -> Result<OpenedConfig, Unusable> {
     let config = config(configured, environment)?;
     let (store, destinations) = stores(&config)?;
     Ok(OpenedConfig { redactor: redactor(&config), store, destinations, config })
@@ -48,7 +51,10 @@ fn in_lines(error: &config::ConfigError) -> String {
 }
 
 /// The configuration that `configured` names, with only the sources that it names.
-pub fn config(configured: &Configured, environment: &Environment) -> Result<Config, Unusable> {
+pub(crate) fn config(
+    configured: &Configured,
+    environment: &Environment,
+) -> Result<Config, Unusable> {
     let mut config = config::load(&configured.config, environment).map_err(|error| {
         let hint = match &error {
             config::ConfigError::Read(..) => {
@@ -96,7 +102,7 @@ fn no_such_source(name: &str, config: &Config) -> String {
 }
 
 /// A source that is off is not run because somebody names it.
-pub fn must_be_on(configured: &Configured, config: &Config) -> Result<(), Unusable> {
+pub(crate) fn must_be_on(configured: &Configured, config: &Config) -> Result<(), Unusable> {
     let is_off = |source: &&crate::transfer::settings::Source| {
         !source.enabled && configured.sources.contains(&source.name)
     };
@@ -129,7 +135,7 @@ pub fn lacking(section: &str, destination: &Destination) -> Option<String> {
 
 /// A destination whose credential says itself that no run can work with it is refused before
 /// anything is asked of it.
-pub fn must_allow_runs(config: &Config) -> Result<(), Unusable> {
+pub(crate) fn must_allow_runs(config: &Config) -> Result<(), Unusable> {
     // Where state has a place of its own, users' blobs take fewer rights than it does.
     let lacking = match &config.state {
         Some(state) => lacking("state", state),
@@ -141,7 +147,7 @@ pub fn must_allow_runs(config: &Config) -> Result<(), Unusable> {
 }
 
 /// The limits on this machine.
-pub fn limits(settings: &LimitSettings) -> Limits {
+pub(crate) fn limits(settings: &LimitSettings) -> Limits {
     let folder = settings.temp_folder();
     let free = fs4::available_space(existing(&folder)).unwrap_or(0);
     settings.limits(free)

@@ -20,7 +20,7 @@ use crate::store::folder::FolderStore;
 
 /// The stores that the configuration names, each with our state in its own place if it is in
 /// another one: of `[destination]`, and of the destinations beside it. Does no I/O.
-pub fn stores(config: &Config) -> Result<(Arc<dyn Store>, Destinations), Unusable> {
+pub(crate) fn stores(config: &Config) -> Result<(Arc<dyn Store>, Destinations), Unusable> {
     let blobs = place(&config.destination)?;
     let (first, state) = match &config.state {
         Some(state) => {
@@ -38,7 +38,7 @@ pub fn stores(config: &Config) -> Result<(Arc<dyn Store>, Destinations), Unusabl
 }
 
 /// The place of the state alone. Does no I/O.
-pub fn place_of_state(state: &Destination) -> Result<Arc<dyn Store>, Unusable> {
+pub(crate) fn place_of_state(state: &Destination) -> Result<Arc<dyn Store>, Unusable> {
     match state {
         Destination::Folder(path) => Ok(Arc::new(folder(path)?.for_state())),
         state => place(state),
@@ -51,7 +51,7 @@ fn folder(path: &Path) -> Result<FolderStore, Unusable> {
 }
 
 /// One place for blobs. Does no I/O.
-pub fn place(destination: &Destination) -> Result<Arc<dyn Store>, Unusable> {
+pub(crate) fn place(destination: &Destination) -> Result<Arc<dyn Store>, Unusable> {
     match destination {
         Destination::Folder(path) => Ok(Arc::new(folder(path)?)),
         Destination::Azure { account, container, create_container, api_version, trust } => {

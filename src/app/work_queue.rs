@@ -17,7 +17,7 @@ use crate::store::queue::Queue;
 
 /// Where the work queue is: what the app setting tells that `dispatch.connection` names, in the
 /// forms that the Functions host takes too.
-pub fn queue_settings(
+pub(crate) fn queue_settings(
     config: &Config,
     environment: &Environment,
 ) -> Result<QueueSettings, Unusable> {
@@ -79,7 +79,7 @@ pub fn queue_settings(
 }
 
 /// The work queue. Does no I/O.
-pub fn queue(settings: &QueueSettings) -> Result<Arc<dyn Queue>, Unusable> {
+pub(crate) fn queue(settings: &QueueSettings) -> Result<Arc<dyn Queue>, Unusable> {
     let queue = AzureQueue::new(settings)
         .map_err(|error| Unusable(format!("{}\nhint: {}", chain(&error), error.hint())))?;
     Ok(Arc::new(queue))

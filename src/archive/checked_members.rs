@@ -140,7 +140,7 @@ impl CheckedMembers {
     }
 
     /// Whether the one at `place` need not be read again: it was kept, taken, or not asked for.
-    pub fn is_done(&self, place: usize) -> bool {
+    pub(crate) fn is_done(&self, place: usize) -> bool {
         let (part, at) = self.part(place);
         let row = &part.rows[at];
         let is_here = |rare: &CheckedRare| rare.kept.is_some() || rare.taken.is_some();
@@ -148,7 +148,7 @@ impl CheckedMembers {
     }
 
     /// Whether the one at `place` is in an archive that is in the outermost one.
-    pub fn is_nested(&self, place: usize) -> bool {
+    pub(crate) fn is_nested(&self, place: usize) -> bool {
         let (part, row) = self.part(place);
         part.members.is_nested(row)
     }
@@ -171,7 +171,7 @@ impl CheckedMembers {
     }
 
     /// Those that were kept and have no MD5 yet, with their bytes.
-    pub fn unhashed(&self) -> Vec<(usize, Bytes)> {
+    pub(crate) fn unhashed(&self) -> Vec<(usize, Bytes)> {
         let kept = self.rare().filter_map(|(place, rare)| Some((place, rare.kept.clone()?)));
         let is_open = |place: usize| {
             let (part, row) = self.part(place);
@@ -181,14 +181,14 @@ impl CheckedMembers {
     }
 
     /// The MD5 of the one at `place` is known now.
-    pub fn set_md5(&mut self, place: usize, md5: Md5) {
+    pub(crate) fn set_md5(&mut self, place: usize, md5: Md5) {
         let (part, row) = self.row(place);
         let row = &mut self.parts[part].rows[row];
         (row.md5, row.has_md5) = (md5, true);
     }
 
     /// CRC-32 of the one at `place`, as the archive tells it.
-    pub fn set_crc32(&mut self, place: usize, crc32: Option<u32>) {
+    pub(crate) fn set_crc32(&mut self, place: usize, crc32: Option<u32>) {
         let (part, row) = self.row(place);
         let row = &mut self.parts[part].rows[row];
         (row.crc32, row.has_crc32) = (crc32.unwrap_or_default(), crc32.is_some());
@@ -200,7 +200,7 @@ impl CheckedMembers {
     }
 
     /// What a taker has got of the one at `place` is of no use: it is read again.
-    pub fn give_back(&mut self, place: usize) {
+    pub(crate) fn give_back(&mut self, place: usize) {
         let (part, row) = self.row(place);
         if let Some(rare) = self.parts[part].rare.get_mut(&row) {
             rare.taken = None;
@@ -208,7 +208,7 @@ impl CheckedMembers {
     }
 
     /// Archives that are stored as they are, with the places of their members, in order.
-    pub fn unopened(&self) -> Vec<(usize, &KeptInner)> {
+    pub(crate) fn unopened(&self) -> Vec<(usize, &KeptInner)> {
         self.rare().filter_map(|(place, rare)| Some((place, rare.unopened.as_deref()?))).collect()
     }
 }

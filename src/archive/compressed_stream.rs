@@ -85,7 +85,7 @@ impl Codec {
 
     /// Whether a file of it may begin like `head`, as other files may, too: with a frame to be
     /// skipped.
-    pub fn may_begin(self, head: &[u8]) -> bool {
+    pub(crate) fn may_begin(self, head: &[u8]) -> bool {
         matches!(self, Codec::Zst | Codec::Lz4) && is_skippable(head)
     }
 
@@ -104,7 +104,7 @@ fn is_skippable(head: &[u8]) -> bool {
 
 /// What the header of a gz says of the file in it.
 #[derive(Default)]
-pub struct GzHeader {
+pub(crate) struct GzHeader {
     /// Its name.
     pub name: Option<Vec<u8>>,
     /// When it was last modified: seconds since 1970.
@@ -252,7 +252,7 @@ fn skip_zeros(input: &mut SpoolReader) -> Result<bool, UnpackError> {
 
 /// What all streams of a file hold, one after the other. Its end is reported only once every
 /// checksum held and nothing but zeros follows the last stream.
-pub struct CodecStreams<'a> {
+pub(crate) struct CodecStreams<'a> {
     codec: Codec,
     stream: Option<CodecStream>,
     out: u64,

@@ -133,7 +133,7 @@ pub trait Indexed: Send + Sync + fmt::Debug {
 }
 
 /// What is called for each member, with its content.
-pub type Visit<'a> = dyn FnMut(&Member, &mut dyn Read) -> Result<(), UnpackError> + 'a;
+pub(crate) type Visit<'a> = dyn FnMut(&Member, &mut dyn Read) -> Result<(), UnpackError> + 'a;
 
 /// How many first bytes of a file are looked at to recognise a format: a tar header.
 pub const HEAD_BYTES: usize = 512;
@@ -189,7 +189,7 @@ pub struct Member {
 
 impl Member {
     /// Its name with those of the archives that it is in, for people.
-    pub fn full_name(&self) -> String {
+    pub(crate) fn full_name(&self) -> String {
         let mut full = String::new();
         for outer in &self.within {
             full.push_str(outer);

@@ -43,7 +43,7 @@ impl Windows {
 
     /// Room for `total` bytes, and for `most` where one decoder alone needs more than `total`: the
     /// others then wait.
-    pub fn with_large(total: u64, most: u64) -> Arc<Self> {
+    pub(crate) fn with_large(total: u64, most: u64) -> Arc<Self> {
         Arc::new(Self {
             total,
             most: most.max(total),
@@ -113,7 +113,7 @@ fn limit(why: String) -> UnpackError {
 }
 
 /// Draws memory for a decoder's window.
-pub type Draw<'a> = dyn Fn(u64) -> Result<Option<Window>, UnpackError> + 'a;
+pub(crate) type Draw<'a> = dyn Fn(u64) -> Result<Option<Window>, UnpackError> + 'a;
 
 /// What a decoder of bzip2 takes, at its highest setting.
 pub(super) const BZIP2_BYTES: u64 = 4 << 20;

@@ -33,12 +33,12 @@ impl UnpackError {
     }
 
     /// This error as one that `Read` can carry.
-    pub fn into_read(self) -> io::Error {
+    pub(crate) fn into_read(self) -> io::Error {
         io::Error::other(self)
     }
 
     /// The archive is of a kind that is not read.
-    pub fn unread(kind: Unread) -> Self {
+    pub(crate) fn unread(kind: Unread) -> Self {
         Self {
             unread: Some(kind),
             ..Self::new(Class::ArchiveUnsupported, format!("it is {}", kind.about()))
@@ -47,18 +47,18 @@ impl UnpackError {
 
     /// The archive may be of a kind that is not read, or what is told of it is true.
     #[must_use]
-    pub fn or_unread(self, kind: Unread) -> Self {
+    pub(crate) fn or_unread(self, kind: Unread) -> Self {
         Self { unread: Some(kind), ..self }
     }
 
     /// It is none of a kind that is not read.
     #[must_use]
-    pub fn for_certain(self) -> Self {
+    pub(crate) fn for_certain(self) -> Self {
         Self { unread: None, ..self }
     }
 
     /// The kind that is not read, if it is or may be one.
-    pub fn kind(&self) -> Option<Unread> {
+    pub(crate) fn kind(&self) -> Option<Unread> {
         self.unread
     }
 

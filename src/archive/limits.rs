@@ -139,7 +139,7 @@ impl Meter {
 
     /// Draws memory for `bytes` that a decoder is about to take, small amounts excepted. Waits
     /// until they are free. `limit_archive` if there can never be so much. Blocking.
-    pub fn window(&self, bytes: u64) -> Result<Option<Window>, UnpackError> {
+    pub(crate) fn window(&self, bytes: u64) -> Result<Option<Window>, UnpackError> {
         let Some(windows) = &self.counts.windows else { return Ok(None) };
         let end =
             if self.inner.is_some() { dictionary_budget::holder_waits_until() } else { self.end() };
@@ -160,13 +160,13 @@ impl Meter {
     }
 
     /// Somebody should know this of the archive, which is read all the same.
-    pub fn remark(&self, text: String) {
+    pub(crate) fn remark(&self, text: String) {
         tell(&self.counts.remarks, text);
     }
 
     /// The content of what was read holds, and somebody should look: more may have been sent than
     /// is here, or a name may be another.
-    pub fn doubt(&self, text: String) {
+    pub(crate) fn doubt(&self, text: String) {
         tell(&self.counts.doubts, text);
     }
 
@@ -176,7 +176,7 @@ impl Meter {
     }
 
     /// What was remarked.
-    pub fn remarks(&self) -> Vec<String> {
+    pub(crate) fn remarks(&self) -> Vec<String> {
         self.counts.remarks.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

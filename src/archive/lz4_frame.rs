@@ -15,7 +15,7 @@ use crate::model::failure::Class;
 const WINDOW: usize = 64 << 10;
 
 /// Decodes one frame and stops behind its last byte.
-pub struct Lz4Frame {
+pub(crate) struct Lz4Frame {
     input: SpoolReader,
     descriptor: Descriptor,
     packed: Vec<u8>,
@@ -56,7 +56,7 @@ impl Lz4Frame {
     }
 
     /// Where it reads.
-    pub fn get_ref(&self) -> &SpoolReader {
+    pub(crate) fn get_ref(&self) -> &SpoolReader {
         &self.input
     }
 

@@ -9,7 +9,7 @@ use crate::model::{ModifiedTime, Precision};
 
 /// Members by their place.
 #[derive(Debug, Default)]
-pub struct MemberTable {
+pub(crate) struct MemberTable {
     rows: Vec<MemberRow>,
     /// Names as stored, one behind the other, each with the decoded one where that is another.
     names: Vec<u8>,
@@ -132,7 +132,7 @@ impl MemberTable {
     }
 
     /// Whether the member at `place` is in an archive that is in the outermost one.
-    pub fn is_nested(&self, place: usize) -> bool {
+    pub(crate) fn is_nested(&self, place: usize) -> bool {
         match self.rare.get(&place) {
             Some(rare) => !rare.within.is_empty(),
             None => self.rows[place].within != 0,

@@ -37,7 +37,7 @@ pub mod zip;
 use contract::Format;
 
 /// Every format that is read, in the order in which they are asked.
-pub const FORMATS: &[&dyn Format] = &[
+pub(crate) const FORMATS: &[&dyn Format] = &[
     &zip::Zip,
     &compressed::Documents,
     &tar::Tar,
@@ -58,7 +58,7 @@ pub fn recognise(head: &[u8], name: &str) -> Option<&'static dyn Format> {
 #[cfg(test)]
 impl unpack::Archive {
     /// `spool` as `format`, read by the defaults, with little room for archives in it.
-    pub fn of(format: &'static dyn Format, spool: spool::Spool) -> Self {
+    pub(crate) fn of(format: &'static dyn Format, spool: spool::Spool) -> Self {
         let folder = std::env::temp_dir();
         let limits = spool::SpoolLimits {
             memory_bytes: 8 << 20,

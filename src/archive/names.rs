@@ -7,7 +7,7 @@ use std::hash::{BuildHasher, RandomState};
 /// Something odd about a member's name. None of it is a failure: `naming` gives every name a blob
 /// name of its own; the report says why that looks different.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Oddity {
+pub(crate) enum Oddity {
     /// It has a `..` segment.
     Climbs,
     /// It begins with `/`.
@@ -40,7 +40,7 @@ impl fmt::Display for Oddity {
 
 /// What is odd about `name` by itself. Backslashes count as slashes here: on the system that wrote
 /// the name, or on the one that reads the blob, they may be.
-pub fn oddities(name: &str) -> Vec<Oddity> {
+pub(crate) fn oddities(name: &str) -> Vec<Oddity> {
     let mut found = Vec::new();
     let mut segments = name.split(['/', '\\']);
     let mut note = |is: bool, oddity| {
@@ -61,7 +61,7 @@ pub fn oddities(name: &str) -> Vec<Oddity> {
 
 /// Each of `names` that has something odd about it, by itself and beside those before it, in order.
 /// Of those before it hashes are kept: there may be a million.
-pub fn odd_names(
+pub(crate) fn odd_names(
     names: impl Iterator<Item = String>,
 ) -> impl Iterator<Item = (String, Vec<Oddity>)> {
     let (hashes, mut spelled, mut folded) =

@@ -35,7 +35,7 @@ pub struct Archive {
 }
 
 /// The format that a file that begins with these bytes and has this name may have.
-pub type Recognise = fn(&[u8], &str) -> Option<&'static dyn Format>;
+pub(crate) type Recognise = fn(&[u8], &str) -> Option<&'static dyn Format>;
 
 /// The way down through one archive.
 pub(super) struct NestedWalk<'a> {

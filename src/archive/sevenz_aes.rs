@@ -22,7 +22,7 @@ const NO_ROUNDS: u8 = 0x3F;
 /// Keys that were made: a new one takes a tenth of a second, and most folders of an archive share
 /// one.
 #[derive(Default)]
-pub struct Keys(RefCell<HashMap<Recipe, [u8; 32]>>);
+pub(crate) struct Keys(RefCell<HashMap<Recipe, [u8; 32]>>);
 
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Recipe {
@@ -60,7 +60,7 @@ impl Recipe {
 const AHEAD: usize = 256 * AES_BLOCK;
 
 /// Decrypts; what it reads must be whole blocks.
-pub struct AesReader<R> {
+pub(crate) struct AesReader<R> {
     input: R,
     cipher: cbc::Decryptor<Aes256>,
     plain: Vec<u8>,

@@ -28,7 +28,7 @@ const SIGNATURE_BYTES: u64 = 32;
 /// What the decoders of one folder may take of memory: a dictionary of 256 MiB, the largest that
 /// 7-Zip uses by itself.
 const MEMORY_KB: u64 = 257 << 10;
-pub const AES: &[u8] = &[6, 0xF1, 7, 1];
+pub(crate) const AES: &[u8] = &[6, 0xF1, 7, 1];
 
 type SevenZipCoderStream = Box<dyn Read>;
 
@@ -106,7 +106,7 @@ fn needed(dictionary: u32, size: u64) -> u32 {
 }
 
 /// Whether a password is needed to unpack `folder`.
-pub fn is_encrypted(folder: &SevenZipFolder) -> bool {
+pub(crate) fn is_encrypted(folder: &SevenZipFolder) -> bool {
     folder.coders.iter().any(|coder| coder.method == AES)
 }
 

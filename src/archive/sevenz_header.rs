@@ -16,7 +16,7 @@ pub struct Contents {
 
 /// Packed streams and the folders that unpack them.
 #[derive(Debug, Default)]
-pub struct SevenZipStreams {
+pub(crate) struct SevenZipStreams {
     /// Where the first packed stream begins, after the signature header.
     pub pack_start: u64,
     /// The sizes of the packed streams, one behind the other.
@@ -28,7 +28,7 @@ pub struct SevenZipStreams {
 /// Coders that belong together and what comes out of them: the contents of members, one after the
 /// other.
 #[derive(Debug, Default)]
-pub struct SevenZipFolder {
+pub(crate) struct SevenZipFolder {
     /// The coders.
     pub coders: Vec<Coder>,
     /// Which input of a coder is fed by which coder's output: `(input, output)`.
@@ -47,7 +47,7 @@ pub struct SevenZipFolder {
 
 /// A part of what comes out of a folder: one member's content.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct PartOf {
+pub(crate) struct PartOf {
     /// Its bytes.
     pub size: u64,
     /// Their CRC-32.
@@ -56,7 +56,7 @@ pub struct PartOf {
 
 /// One step of unpacking.
 #[derive(Debug)]
-pub struct Coder {
+pub(crate) struct Coder {
     /// Its identifier.
     pub method: Vec<u8>,
     /// How many inputs it has. It has one output.
@@ -67,7 +67,7 @@ pub struct Coder {
 
 /// What a header says of one member.
 #[derive(Clone, Debug, Default)]
-pub struct SevenZipEntry {
+pub(crate) struct SevenZipEntry {
     /// Its name in UTF-16; none if it was packed from a pipe.
     pub name: Vec<u16>,
     /// Whether it has content.
@@ -94,7 +94,7 @@ impl SevenZipFolder {
     }
 
     /// The first input of the coder at `index`.
-    pub fn first_input(&self, index: usize) -> usize {
+    pub(crate) fn first_input(&self, index: usize) -> usize {
         self.coders[..index].iter().map(|coder| coder.inputs).sum()
     }
 }
@@ -117,7 +117,7 @@ const ANTI: u8 = 0x10;
 const NAMES: u8 = 0x11;
 const MODIFIED: u8 = 0x14;
 const ATTRIBUTES: u8 = 0x15;
-pub const PACKED_HEADER: u8 = 0x17;
+pub(crate) const PACKED_HEADER: u8 = 0x17;
 const END: u8 = 0;
 
 /// BCJ2 has four coders, and encryption doubles that.
@@ -126,7 +126,7 @@ const MOST_INPUTS: u64 = 4;
 
 /// Reads a header. Every count is compared with what is left of it, or with a limit, before room is
 /// made for it.
-pub struct SevenZipHeaderReader<'a> {
+pub(crate) struct SevenZipHeaderReader<'a> {
     data: &'a [u8],
     meter: &'a Meter,
 }

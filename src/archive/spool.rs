@@ -76,7 +76,7 @@ impl Spooler {
     }
 
     /// A spooler over `limits`; the decoders of the archives that it holds draw on `windows`.
-    pub fn with_windows(limits: SpoolLimits, windows: Arc<Windows>) -> Self {
+    pub(crate) fn with_windows(limits: SpoolLimits, windows: Arc<Windows>) -> Self {
         let budget = |bytes| Arc::new(Semaphore::new(steps(bytes) as usize));
         let (memory, temp) = (budget(limits.memory_bytes), budget(limits.temp_bytes));
         let turns = Arc::new(Semaphore::new(

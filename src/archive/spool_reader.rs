@@ -63,7 +63,7 @@ impl Spool {
 
     /// Parts of a file of `size` bytes: `pieces`, in order of their start, lie in `packed`. What is
     /// not there cannot be read.
-    pub fn of_parts(packed: Spool, size: u64, pieces: Vec<SpoolPiece>) -> Self {
+    pub(crate) fn of_parts(packed: Spool, size: u64, pieces: Vec<SpoolPiece>) -> Self {
         Self::new(SpoolStore::Parts(packed, pieces), size, None)
     }
 

@@ -67,7 +67,7 @@ const HEADERS_REMEMBERED: usize = 64;
 
 /// [`Format::visit`] over a stream, which is read to its end. Hard links come after all other
 /// members: what they hold stands earlier, so the archive is read `again` for them.
-pub fn visit_members(
+pub(crate) fn visit_members(
     input: &mut dyn Read,
     again: &ReopenTar<'_>,
     options: &ArchiveOptions,

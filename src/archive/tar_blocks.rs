@@ -13,7 +13,7 @@ use crate::model::failure::Class;
 const MOST_EXTENDED_BYTES: u64 = 1 << 20;
 
 /// The blocks of a tar, in order.
-pub struct TarBlocks<'a> {
+pub(crate) struct TarBlocks<'a> {
     input: &'a mut dyn Read,
     /// Bytes that were taken.
     at: u64,
@@ -167,7 +167,7 @@ impl<'a> TarBlocks<'a> {
     }
 
     /// Whether what comes next is a header, or the end.
-    pub fn header_follows(&mut self) -> Result<bool, UnpackError> {
+    pub(crate) fn header_follows(&mut self) -> Result<bool, UnpackError> {
         let at = self.at;
         let block = self.next()?;
         self.ahead = block.map(|block| (block, 0));
@@ -189,7 +189,7 @@ impl<'a> TarBlocks<'a> {
 }
 
 /// The content of a member. Its end is reported only once all of it was there.
-pub struct TarContent<'a, 'b> {
+pub(crate) struct TarContent<'a, 'b> {
     blocks: &'a mut TarBlocks<'b>,
     /// Where data stands in it; holes are zeros.
     sparse: Sparse,

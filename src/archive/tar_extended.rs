@@ -43,7 +43,7 @@ impl Extended {
     }
 
     /// An error if what is told is not read.
-    pub fn is_readable(&self) -> Result<(), UnpackError> {
+    pub(crate) fn is_readable(&self) -> Result<(), UnpackError> {
         match self.other {
             None => Ok(()),
             Some(Other::Sparse) => Err(UnpackError::new(
@@ -55,17 +55,17 @@ impl Extended {
     }
 
     /// GNU's header with a long name.
-    pub fn read_long_name(&mut self, data: &[u8]) {
+    pub(crate) fn read_long_name(&mut self, data: &[u8]) {
         self.long_name = Some(until_nul(data).to_vec());
     }
 
     /// GNU's header with the long name of what a link points at.
-    pub fn read_long_link(&mut self, data: &[u8]) {
+    pub(crate) fn read_long_link(&mut self, data: &[u8]) {
         self.link = Some(until_nul(data).to_vec()).filter(|link| !link.is_empty());
     }
 
     /// Keys that are not named here tell nothing of what is stored: owners, comments, attributes.
-    pub fn read_pax(&mut self, data: &[u8]) -> Result<(), UnpackError> {
+    pub(crate) fn read_pax(&mut self, data: &[u8]) -> Result<(), UnpackError> {
         self.is_pax = true;
         for record in records(data) {
             let (key, value) = record?;

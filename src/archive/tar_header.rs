@@ -9,35 +9,35 @@ use crate::model::{ModifiedTime, Precision};
 /// Everything in a tar stands in blocks of this size.
 pub const BLOCK: usize = 512;
 /// Blocks are written in records of this size, unless a writer is told otherwise.
-pub const RECORD: u64 = 20 * BLOCK as u64;
+pub(crate) const RECORD: u64 = 20 * BLOCK as u64;
 /// A block of it.
-pub type TarBlock = [u8; BLOCK];
+pub(crate) type TarBlock = [u8; BLOCK];
 
 /// Types of headers that are read, or told of by name.
 pub mod kind {
-    pub const OLD_FILE: u8 = 0;
+    pub(crate) const OLD_FILE: u8 = 0;
     pub const FILE: u8 = b'0';
-    pub const HARD_LINK: u8 = b'1';
-    pub const SOFT_LINK: u8 = b'2';
-    pub const DIRECTORY: u8 = b'5';
-    pub const PIPE: u8 = b'6';
-    pub const CONTIGUOUS_FILE: u8 = b'7';
-    pub const PAX: u8 = b'x';
-    pub const PAX_SUN: u8 = b'X';
-    pub const PAX_GLOBAL: u8 = b'g';
-    pub const GNU_LONG_NAME: u8 = b'L';
-    pub const GNU_LONG_LINK: u8 = b'K';
-    pub const GNU_DIRECTORY: u8 = b'D';
-    pub const GNU_VOLUME_LABEL: u8 = b'V';
-    pub const GNU_CONTINUED: u8 = b'M';
-    pub const GNU_SPARSE: u8 = b'S';
-    pub const SUN_ACL: u8 = b'A';
-    pub const SUN_ATTRIBUTES: u8 = b'E';
+    pub(crate) const HARD_LINK: u8 = b'1';
+    pub(crate) const SOFT_LINK: u8 = b'2';
+    pub(crate) const DIRECTORY: u8 = b'5';
+    pub(crate) const PIPE: u8 = b'6';
+    pub(crate) const CONTIGUOUS_FILE: u8 = b'7';
+    pub(crate) const PAX: u8 = b'x';
+    pub(crate) const PAX_SUN: u8 = b'X';
+    pub(crate) const PAX_GLOBAL: u8 = b'g';
+    pub(crate) const GNU_LONG_NAME: u8 = b'L';
+    pub(crate) const GNU_LONG_LINK: u8 = b'K';
+    pub(crate) const GNU_DIRECTORY: u8 = b'D';
+    pub(crate) const GNU_VOLUME_LABEL: u8 = b'V';
+    pub(crate) const GNU_CONTINUED: u8 = b'M';
+    pub(crate) const GNU_SPARSE: u8 = b'S';
+    pub(crate) const SUN_ACL: u8 = b'A';
+    pub(crate) const SUN_ATTRIBUTES: u8 = b'E';
 }
 
 /// What one header says.
 #[derive(Debug, PartialEq, Eq)]
-pub struct TarHeader {
+pub(crate) struct TarHeader {
     /// Its type.
     pub kind: u8,
     /// The name, with the prefix of ustar.
@@ -56,7 +56,7 @@ pub fn damaged(cause: impl Into<crate::model::BoxError>) -> UnpackError {
 }
 
 /// Whether `head` is a header that begins a tar. Text never is: it has no NUL where one must be.
-pub fn begins_tar(head: &[u8]) -> bool {
+pub(crate) fn begins_tar(head: &[u8]) -> bool {
     let Some(block) = head.first_chunk::<BLOCK>() else { return false };
     block[257..].starts_with(b"ustar\0")
         || is_gnu(block)
@@ -106,7 +106,7 @@ fn is_star(block: &TarBlock) -> bool {
 }
 
 /// Whether `block` could be a header at all: its checksum holds.
-pub fn checksum_holds(block: &TarBlock) -> bool {
+pub(crate) fn checksum_holds(block: &TarBlock) -> bool {
     let Some(told) = number(&block[148..156]) else { return false };
     let spaced = block
         .iter()
@@ -144,7 +144,7 @@ fn name(block: &TarBlock) -> Vec<u8> {
 }
 
 /// A field up to its first NUL.
-pub fn until_nul(field: &[u8]) -> &[u8] {
+pub(crate) fn until_nul(field: &[u8]) -> &[u8] {
     field.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
@@ -197,7 +197,7 @@ fn split_record(data: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
 
 /// A time of pax: seconds since 1970, before it with a minus, with as many digits behind the point
 /// as are known.
-pub fn pax_time(value: &[u8]) -> Option<MemberTime> {
+pub(crate) fn pax_time(value: &[u8]) -> Option<MemberTime> {
     let text = std::str::from_utf8(value).ok()?;
     let (negative, digits) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
     let (seconds, fraction) = digits.split_once('.').unwrap_or((digits, ""));

@@ -7,7 +7,7 @@ use crate::archive::contract::Member;
 
 /// Which files were seen, and the links to them.
 #[derive(Default)]
-pub struct Links {
+pub(crate) struct Links {
     /// By the hash of its name, the newest file so called: its number among all entries. Names take
     /// more room, and the name is compared once the file is read.
     files: HashMap<u64, usize>,
@@ -26,7 +26,7 @@ struct LinkTarget {
 
 /// A link that waits for its content.
 #[derive(Debug)]
-pub struct WaitingLink {
+pub(crate) struct WaitingLink {
     /// The link.
     pub member: Member,
     /// The name of the file that has the content.
@@ -35,14 +35,14 @@ pub struct WaitingLink {
 
 impl Links {
     /// The entry `number` is a file called `name`.
-    pub fn saw_file(&mut self, number: usize, name: &[u8]) {
+    pub(crate) fn saw_file(&mut self, number: usize, name: &[u8]) {
         let name = plain(name);
         self.files.insert(hash(name), number);
         self.links.remove(name);
     }
 
     /// `member` is a link to what is called `target`; it comes back if no such file was seen.
-    pub fn saw_link(&mut self, member: Member, target: &[u8]) -> Result<(), Member> {
+    pub(crate) fn saw_link(&mut self, member: Member, target: &[u8]) -> Result<(), Member> {
         let name = plain(target);
         let file = || {
             self.files
@@ -75,7 +75,7 @@ impl Links {
 }
 
 /// Whether two names are of the same file.
-pub fn is_same(one: &[u8], other: &[u8]) -> bool {
+pub(crate) fn is_same(one: &[u8], other: &[u8]) -> bool {
     plain(one) == plain(other)
 }
 

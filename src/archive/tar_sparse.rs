@@ -11,7 +11,7 @@ const PIECE_BYTES: usize = 24;
 
 /// Where the data of a file stands: offset and length, in order; what is between are zeros.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sparse {
+pub(crate) struct Sparse {
     pieces: Vec<(u64, u64)>,
     size: u64,
     /// The piece that is read, and how much of it was.
@@ -53,7 +53,7 @@ impl Sparse {
     }
 
     /// How many bytes of data were not taken.
-    pub fn data_left(&self) -> u64 {
+    pub(crate) fn data_left(&self) -> u64 {
         self.data_left
     }
 
@@ -81,7 +81,7 @@ impl Sparse {
 
 /// What GNU's old form tells in the header `block` and in those that `next` brings: pieces and the
 /// size.
-pub fn old_map(
+pub(crate) fn old_map(
     block: &TarBlock,
     next: &mut dyn FnMut() -> Result<TarBlock, UnpackError>,
 ) -> Result<(Vec<(u64, u64)>, u64), UnpackError> {
@@ -123,7 +123,7 @@ fn push(pieces: &mut Vec<(u64, u64)>, piece: (u64, u64)) -> Result<(), UnpackErr
 
 /// What pax headers tell of a sparse file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SparseRecords {
+pub(crate) struct SparseRecords {
     /// Its name, which stands under a made-up one.
     pub name: Option<Vec<u8>>,
     size: Option<u64>,
@@ -167,12 +167,12 @@ impl SparseRecords {
     }
 
     /// Whether any of it was told.
-    pub fn is_sparse(&self) -> bool {
+    pub(crate) fn is_sparse(&self) -> bool {
         self.is_told
     }
 
     /// Whether the map stands before the data.
-    pub fn has_leading_map(&self) -> Result<bool, UnpackError> {
+    pub(crate) fn has_leading_map(&self) -> Result<bool, UnpackError> {
         match self.major {
             None | Some(0) => Ok(false),
             Some(1) => Ok(true),
@@ -197,7 +197,7 @@ fn decimal(text: &[u8]) -> Result<u64, UnpackError> {
 
 /// The map that stands before the data: how many pieces, then offset and length of each, a line a
 /// number, in blocks.
-pub fn leading_map(
+pub(crate) fn leading_map(
     next: &mut dyn FnMut() -> Result<TarBlock, UnpackError>,
 ) -> Result<Vec<(u64, u64)>, UnpackError> {
     const MOST_DIGITS: usize = 20;

@@ -18,7 +18,7 @@ use crate::archive::verify::Checking;
 use crate::model::failure::Class;
 
 pub use crate::archive::nested::{Archive, CHUNK_BYTES, KeptInner, KeptWhy};
-pub use crate::archive::verify::Taker;
+pub(crate) use crate::archive::verify::Taker;
 
 /// How many parts wait for a slow consumer.
 const PARTS_AHEAD: usize = 4;
@@ -66,7 +66,7 @@ impl Proven {
     }
 
     /// The index of the first member that came of the one at `outer` of the outermost archive.
-    pub fn first_of(&self, outer: usize) -> Option<usize> {
+    pub(crate) fn first_of(&self, outer: usize) -> Option<usize> {
         self.starts.get(outer).copied()
     }
 }
@@ -97,7 +97,7 @@ impl Archive {
     }
 
     /// Like [`Archive::check`], for a `taker` of members while they are read.
-    pub async fn check_for(
+    pub(crate) async fn check_for(
         &self,
         wish: CheckWish,
         taker: Option<Arc<dyn Taker>>,
@@ -115,7 +115,7 @@ impl Archive {
 
     /// Like [`Archive::check_for`], but reads only those members that are `wanted` of an archive
     /// that is there in parts.
-    pub async fn check_some_of(
+    pub(crate) async fn check_some_of(
         &self,
         format: &'static dyn Partial,
         wanted: Vec<bool>,

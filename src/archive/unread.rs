@@ -73,7 +73,7 @@ impl fmt::Display for Unread {
 }
 
 /// What a file is that no format takes, by its first bytes and its name.
-pub fn of(head: &[u8], name: &str) -> Option<Unread> {
+pub(crate) fn of(head: &[u8], name: &str) -> Option<Unread> {
     let name = name.to_ascii_lowercase();
     match head {
         _ if head.starts_with(b"Rar!\x1A\x07\0") => {
@@ -104,7 +104,7 @@ pub fn of(head: &[u8], name: &str) -> Option<Unread> {
 }
 
 /// Which archive a file called `name`, in lower case, is a part of, as its name tells it.
-pub fn part_by_name(name: &str) -> Option<Unread> {
+pub(crate) fn part_by_name(name: &str) -> Option<Unread> {
     let name = name.to_ascii_lowercase();
     let (base, ending) = name.rsplit_once('.')?;
     let digits = |text: &str| {
@@ -127,7 +127,7 @@ pub fn part_by_name(name: &str) -> Option<Unread> {
 }
 
 /// What a program carries that begins with `head`, of which as much is here as is at hand.
-pub fn carried(head: &[u8]) -> Option<Unread> {
+pub(crate) fn carried(head: &[u8]) -> Option<Unread> {
     let is_program = [&b"MZ"[..], b"\x7FELF", b"#!"].iter().any(|magic| head.starts_with(magic));
     let is_7z = |at: &[u8]| {
         at.starts_with(b"7z\xBC\xAF\x27\x1C\0")

@@ -21,7 +21,7 @@ use crate::runtime::checksum::ALONE;
 /// Takes what a check reads of members, so that they need not be read again. Nothing of what it was
 /// given may become visible before the check of the whole archive has gone well. Called on blocking
 /// threads, by several at once.
-pub trait Taker: Send + Sync + fmt::Debug {
+pub(crate) trait Taker: Send + Sync + fmt::Debug {
     /// Whether there is room to keep another `bytes` in memory. What was granted stays granted
     /// until the taker is dropped.
     fn room(&self, bytes: u64) -> bool;
@@ -175,7 +175,7 @@ fn hand_on(taker: &mut Option<mpsc::Sender<Bytes>>, chunk: Bytes) {
 }
 
 /// The largest member that is kept from the check.
-pub const MOST_KEPT_OF_ONE: u64 = 8 << 20;
+pub(crate) const MOST_KEPT_OF_ONE: u64 = 8 << 20;
 
 /// A member that was read to its end and held.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use sha2::Sha256;
 
 /// The checks that the format knows by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CheckKind {
+pub(crate) enum CheckKind {
     None,
     Crc32,
     Crc64,
@@ -51,7 +51,7 @@ impl CheckKind {
 }
 
 /// The check of a block while its content comes.
-pub enum BlockCheck {
+pub(crate) enum BlockCheck {
     None,
     Crc32(Digest),
     Crc64(Digest),
@@ -112,6 +112,6 @@ pub fn invalid(why: impl Into<String>) -> io::Error {
 }
 
 /// The stream is of a form that is not read.
-pub fn unsupported(why: String) -> io::Error {
+pub(crate) fn unsupported(why: String) -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, why)
 }

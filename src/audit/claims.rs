@@ -15,7 +15,7 @@ pub enum Says {
 
 /// That a blob holds this content.
 #[derive(Clone, Copy, Debug)]
-pub struct AuditClaim {
+pub(crate) struct AuditClaim {
     name: Hash,
     /// The version of the file, or of the archive.
     pub version: Hash,
@@ -35,13 +35,13 @@ impl AuditClaim {
     }
 
     /// Whether it is about the blob `name`.
-    pub fn is_about(&self, name: &str) -> bool {
+    pub(crate) fn is_about(&self, name: &str) -> bool {
         self.name == name_hash(name)
     }
 }
 
 /// What stands for a blob's name.
-pub fn name_hash(name: &str) -> Hash {
+pub(crate) fn name_hash(name: &str) -> Hash {
     hash(&[name.as_bytes()])
 }
 
@@ -52,7 +52,7 @@ fn proof(size: u64, md5: &Md5) -> u64 {
 
 /// Every claim, and who makes it.
 #[derive(Debug, Default)]
-pub struct Claims {
+pub(crate) struct Claims {
     all: Vec<AuditClaim>,
     /// The manifests, by their places.
     pub manifests: Vec<BlobName>,
@@ -101,7 +101,7 @@ impl Claims {
     }
 
     /// Forgets which were met.
-    pub fn unmark(&mut self) {
+    pub(crate) fn unmark(&mut self) {
         self.all.iter_mut().for_each(|claim| claim.met = false);
     }
 

@@ -9,7 +9,7 @@ use crate::audit::reading::{AuditReader, Hashed};
 use crate::model::BlobName;
 
 /// Large ones.
-pub const LARGE_AT_ONCE: usize = 4;
+pub(crate) const LARGE_AT_ONCE: usize = 4;
 
 /// Reads the bytes of every blob of ours.
 pub async fn download(

@@ -28,4 +28,4 @@ impl Failure for AuditError {
 }
 
 /// Who is told how far it is: what is done now, for people.
-pub type AuditWatch<'a> = &'a (dyn Fn(&str) + Send + Sync);
+pub(crate) type AuditWatch<'a> = &'a (dyn Fn(&str) + Send + Sync);

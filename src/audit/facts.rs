@@ -13,7 +13,7 @@ use crate::state::sum;
 
 /// A report as the record of a run names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NamedReport {
+pub(crate) struct NamedReport {
     /// The record's blob.
     pub record: String,
     /// SHA-256 of the report, in hex, if it is told.
@@ -22,7 +22,7 @@ pub struct NamedReport {
 
 /// What the runs of a source came to.
 #[derive(Debug, Default)]
-pub struct EndedRuns {
+pub(crate) struct EndedRuns {
     /// EndedRuns that did all that they began.
     pub sound: HashSet<String>,
     /// The first run that has a report.
@@ -33,7 +33,7 @@ pub struct EndedRuns {
 
 /// What records of runs say.
 #[derive(Debug, Default)]
-pub struct RunsTold {
+pub(crate) struct RunsTold {
     /// Every run that has a record, by the ids that it has: whether it ended.
     ended: HashMap<String, bool>,
     /// Reports, by their blobs.
@@ -93,7 +93,7 @@ impl RunsTold {
     }
 
     /// The reports of the source whose names begin with `folder`.
-    pub fn of_folder<'a>(
+    pub(crate) fn of_folder<'a>(
         &'a self,
         folder: &'a str,
     ) -> impl Iterator<Item = (&'a String, &'a NamedReport)> {
@@ -110,7 +110,7 @@ impl RunsTold {
 
 /// The report `blob` of the run `run`, which `recorded` says has a record, against what records
 /// say; `sha256` is that of its bytes.
-pub fn judge_report(
+pub(crate) fn judge_report(
     told: &RunsTold,
     run: &str,
     (blob, sha256): (&str, &str),
@@ -135,7 +135,7 @@ pub fn judge_report(
 }
 
 /// That `reach`, which the report `blob` names, does not hold.
-pub fn add_short(violations: &mut Violations, journal: &str, blob: &str, reach: &Reach) {
+pub(crate) fn add_short(violations: &mut Violations, journal: &str, blob: &str, reach: &Reach) {
     let message = format!(
         "its first {} bytes are not those that `{blob}` names: lines are gone or were changed",
         reach.bytes

@@ -18,7 +18,7 @@ use crate::transfer::settings::Versions;
 
 /// Judges the blobs of one source.
 #[derive(Debug)]
-pub struct Judge {
+pub(crate) struct Judge {
     /// The source's name.
     pub source: String,
     /// How its blobs are named now.
@@ -43,7 +43,7 @@ pub struct Judge {
 
 /// What a listing shows.
 #[derive(Debug, Default)]
-pub struct JudgedSeen {
+pub(crate) struct JudgedSeen {
     /// What was checked.
     pub checked: AuditChecked,
     /// What should be known.
@@ -96,14 +96,14 @@ impl Judge {
     }
 
     /// What the ledger should speak of and does not, as far as it was read.
-    pub fn take_suspects(&mut self) -> Suspects {
+    pub(crate) fn take_suspects(&mut self) -> Suspects {
         let mut suspects = std::mem::take(&mut self.runs.suspects);
         suspects.append(std::mem::take(&mut self.seen.suspects));
         suspects
     }
 
     /// Forgets all blobs so far: the listing begins anew.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.records.iter_mut().for_each(AuditRecords::unmark);
         self.claims.unmark();
         self.names.iter_mut().for_each(Names::clear);
@@ -340,7 +340,7 @@ impl Judge {
 
 /// A version that is recorded and that no blob shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Missing {
+pub(crate) struct Missing {
     /// The version.
     pub version: Hash,
     /// How it is with its path.
@@ -349,7 +349,7 @@ pub struct Missing {
 
 /// How it is with the path of a missing version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MissingKind {
+pub(crate) enum MissingKind {
     /// It is the last one.
     Latest,
     /// It is the last one, and an earlier one stands in its place.

@@ -74,9 +74,9 @@ use names::Names;
 use records::{Hash, path_hash};
 use runs::{read_records_of_runs, read_runs};
 
-pub use crate::audit::error::AuditWatch;
-pub use crate::audit::findings::{AuditChecked, AuditNotes};
-pub use error::AuditError;
+pub(crate) use crate::audit::error::AuditWatch;
+pub(crate) use crate::audit::findings::{AuditChecked, AuditNotes};
+pub(crate) use error::AuditError;
 pub use findings::{DETAILS, Findings, Invariant, Violation, Violations};
 
 /// Small blobs that are read at once.
@@ -103,7 +103,7 @@ pub async fn audit(
 }
 
 /// As [`audit`], of sources whose blobs are in those of `destinations` that they name.
-pub async fn audit_at(
+pub(crate) async fn audit_at(
     (store, destinations): (Arc<dyn Store>, &Destinations),
     sources: &[Source],
     bytes: Bytes,

@@ -19,7 +19,7 @@ const MAX_REPLACED: u32 = 5;
 
 /// A store that is read.
 #[derive(Clone, Debug)]
-pub struct AuditReader {
+pub(crate) struct AuditReader {
     /// The store.
     pub store: Arc<dyn Store>,
     /// How stubborn to be with it.
@@ -30,7 +30,7 @@ pub struct AuditReader {
 
 /// How a manifest ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AuditEnding {
+pub(crate) enum AuditEnding {
     /// After a line.
     Whole,
     /// In the midst of one.
@@ -39,7 +39,7 @@ pub enum AuditEnding {
 
 /// What reading all of a blob came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Hashed {
+pub(crate) enum Hashed {
     /// So many bytes with this MD5, of the blob that is described.
     Content(u64, crate::model::Md5, BlobInfo),
     /// It is gone.

@@ -26,7 +26,7 @@ pub fn hash(parts: &[&[u8]]) -> Hash {
 
 /// What stands for a path: the beginning of its own SHA-256, which is also what is left of a long
 /// one in metadata.
-pub fn path_hash(path: &RemotePath) -> Hash {
+pub(crate) fn path_hash(path: &RemotePath) -> Hash {
     cut(&Sha256::digest(path.as_bytes()))
 }
 
@@ -36,7 +36,7 @@ fn cut(digest: &[u8]) -> Hash {
 
 /// A version that the ledger says is in the store.
 #[derive(Clone, Copy, Debug)]
-pub struct AuditRecord {
+pub(crate) struct AuditRecord {
     version: Hash,
     path: Hash,
     /// Seconds since 1970; `i64::MIN` if the source does not tell.
@@ -55,7 +55,7 @@ pub struct AuditRecord {
 
 /// Takes in what a ledger tells.
 #[derive(Debug, Default)]
-pub struct AuditBuilder {
+pub(crate) struct AuditBuilder {
     records: Vec<AuditRecord>,
     told: u64,
     in_snapshot: bool,
@@ -167,7 +167,7 @@ impl AuditBuilder {
 
 /// What the ledger says is in the store.
 #[derive(Debug, Default)]
-pub struct AuditRecords {
+pub(crate) struct AuditRecords {
     /// Sorted by version.
     all: Vec<AuditRecord>,
     /// Places in `all`, sorted by path and then by order.
@@ -195,13 +195,13 @@ impl AuditRecords {
     }
 
     /// Whether there is a record of `path`.
-    pub fn speaks_of(&self, path: &Hash) -> bool {
+    pub(crate) fn speaks_of(&self, path: &Hash) -> bool {
         let end = self.by_path.partition_point(|n| self.all[*n as usize].path <= *path);
         end.checked_sub(1).is_some_and(|last| self.all[self.by_path[last] as usize].path == *path)
     }
 
     /// The last record of `path`, to be marked.
-    pub fn mark_latest(&mut self, path: &Hash) -> Option<&mut AuditRecord> {
+    pub(crate) fn mark_latest(&mut self, path: &Hash) -> Option<&mut AuditRecord> {
         let end = self.by_path.partition_point(|n| self.all[*n as usize].path <= *path);
         let last = *self.by_path.get(end.checked_sub(1)?)?;
         Some(&mut self.all[last as usize]).filter(|record| record.path == *path)
@@ -209,7 +209,7 @@ impl AuditRecords {
 
     /// Whether `later` was recorded after `earlier`, as far as it is known: records that are gone
     /// were early ones.
-    pub fn is_later(&self, later: &Hash, earlier: &Hash) -> bool {
+    pub(crate) fn is_later(&self, later: &Hash, earlier: &Hash) -> bool {
         let order = |version: &Hash| self.find(version).map(|record| record.order);
         order(later).is_some_and(|later| order(earlier).is_none_or(|earlier| later > earlier))
     }
@@ -220,14 +220,14 @@ impl AuditRecords {
     }
 
     /// Forgets all marks that a listing makes.
-    pub fn unmark(&mut self) {
+    pub(crate) fn unmark(&mut self) {
         for record in &mut self.all {
             (record.met, record.beside) = (false, false);
         }
     }
 
     /// Every record, those of a path together and in order.
-    pub fn by_path(&self) -> impl Iterator<Item = Vec<&AuditRecord>> {
+    pub(crate) fn by_path(&self) -> impl Iterator<Item = Vec<&AuditRecord>> {
         let at = |n: &u32| &self.all[*n as usize];
         self.by_path
             .chunk_by(move |a, b| at(a).path == at(b).path)

@@ -11,7 +11,7 @@ use crate::report::{
 
 /// What is read of a report.
 #[derive(Debug, Deserialize)]
-pub struct AuditReport {
+pub(crate) struct AuditReport {
     listed: u64,
     ingested: u64,
     unchanged: u64,
@@ -57,7 +57,7 @@ struct AuditProblem {
 
 /// A manifest in numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AuditTally {
+pub(crate) struct AuditTally {
     /// Whole lines.
     pub lines: u64,
     counts: [u64; 5],
@@ -158,7 +158,7 @@ impl AuditReport {
     }
 
     /// Whether the run did all that it began: then each blob that it wrote is recorded.
-    pub fn is_sound(&self) -> bool {
+    pub(crate) fn is_sound(&self) -> bool {
         let interrupted = self.deferred_by_reason.get(Defer::Interrupted.word());
         self.failed == 0 && self.problems.is_empty() && interrupted.is_none_or(|count| *count == 0)
     }

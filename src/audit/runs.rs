@@ -27,7 +27,7 @@ const AT_ONCE: usize = 8;
 const MAX_REPORT_BYTES: u64 = 64 << 20;
 
 /// What all records of runs say.
-pub async fn read_records_of_runs(
+pub(crate) async fn read_records_of_runs(
     reader: &AuditReader,
     watch: AuditWatch<'_>,
 ) -> Result<RunsTold, AuditError> {
@@ -55,7 +55,7 @@ pub async fn read_records_of_runs(
 }
 
 /// Every run's manifest, and every report against it and against the record of its run.
-pub async fn read_runs(
+pub(crate) async fn read_runs(
     reader: &AuditReader,
     (source, state, told): (&str, &AuditState, &RunsTold),
     records: Option<&AuditRecords>,

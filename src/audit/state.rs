@@ -16,7 +16,7 @@ use crate::transfer::settings::Versions;
 
 /// What stands below `_blobferry/<source>/`.
 #[derive(Debug, Default)]
-pub struct AuditState {
+pub(crate) struct AuditState {
     /// Manifests of archives whose members are to be looked for.
     pub archives: Names,
     /// Every manifest of an archive, by [`name_hash`].
@@ -117,7 +117,7 @@ fn judge_archive_blob(
 }
 
 /// What the manifest of an archive says of blobs, as claims. How many members have a blob.
-pub fn claims_of_archive(
+pub(crate) fn claims_of_archive(
     info: &BlobInfo,
     bytes: &[u8],
     claims: &mut Claims,
@@ -181,7 +181,7 @@ pub fn claims_of_archive(
 }
 
 /// What a line of the run's manifest `name` says of a blob, as a claim.
-pub fn claim_of_line(
+pub(crate) fn claim_of_line(
     line: &Line,
     name: &str,
     state: &AuditState,

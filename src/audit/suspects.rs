@@ -16,7 +16,7 @@ use crate::settings::percent_decode;
 
 /// A version of a file that is to be in the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Suspect {
+pub(crate) struct Suspect {
     /// The version.
     pub version: Hash,
     /// What the violation is about.
@@ -31,7 +31,7 @@ pub struct Suspect {
 
 /// Suspects: all are counted, some are kept.
 #[derive(Debug, Default)]
-pub struct Suspects {
+pub(crate) struct Suspects {
     kept: Vec<Suspect>,
     more: u64,
 }
@@ -53,7 +53,7 @@ impl Suspects {
     }
 
     /// A line of the manifest `manifest`: what was ingested has a record.
-    pub fn add_line(&mut self, line: &Line, manifest: &str, records: Option<&AuditRecords>) {
+    pub(crate) fn add_line(&mut self, line: &Line, manifest: &str, records: Option<&AuditRecords>) {
         let (Word::Ingested, Some(records)) = (line.outcome, records) else { return };
         let Some(version) = line.version.as_deref().and_then(Version::from_hex) else { return };
         // A path that had a secret in it is not the path.
@@ -77,7 +77,7 @@ impl Suspects {
 }
 
 /// Tells of those that the ledger still does not speak of.
-pub async fn confirm(
+pub(crate) async fn confirm(
     reader: &AuditReader,
     source: &str,
     suspects: Suspects,

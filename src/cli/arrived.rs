@@ -27,7 +27,7 @@ pub async fn files(
 }
 
 /// A file that arrived.
-pub struct ArrivedLine {
+pub(crate) struct ArrivedLine {
     source: String,
     line: StoredLine,
 }

@@ -22,7 +22,7 @@ use crate::telemetry::Watched;
 const VIOLATED: u8 = 1;
 
 #[derive(Debug, clap::Args)]
-pub struct AuditArguments {
+pub(crate) struct AuditArguments {
     #[command(flatten)]
     configured: Configured,
     /// Print what was checked and every violation as JSON.

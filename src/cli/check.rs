@@ -36,7 +36,7 @@ use destination::CheckedPlace;
 use lines::Form;
 
 #[derive(Debug, clap::Args)]
-pub struct CheckArguments {
+pub(crate) struct CheckArguments {
     #[command(flatten)]
     configured: Configured,
     /// Print one JSON object a line.

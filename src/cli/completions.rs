@@ -9,13 +9,13 @@ use super::console;
 use super::exit::{NOTHING, WELL};
 
 #[derive(Debug, clap::Args)]
-pub struct Completions {
+pub(crate) struct Completions {
     /// The shell that will read them.
     shell: clap_complete::Shell,
 }
 
 #[derive(Debug, clap::Args)]
-pub struct Man {
+pub(crate) struct Man {
     /// Write a page for each command into this folder, instead of the main page to standard output.
     #[arg(long, value_name = "FOLDER")]
     folder: Option<PathBuf>,

@@ -30,7 +30,7 @@ use crate::transfer::options::Options;
 use crate::transfer::progress::{Progress, Silent};
 
 #[derive(Debug, clap::Args)]
-pub struct DemoArguments {
+pub(crate) struct DemoArguments {
     /// Write into Azurite on this machine instead of a local folder.
     #[arg(long)]
     azurite: bool,

@@ -1,10 +1,10 @@
 //! Exit statuses of all commands.
 
 /// Exit status: all well.
-pub const WELL: u8 = 0;
+pub(crate) const WELL: u8 = 0;
 
 /// Exit status: the configuration cannot be used.
-pub const UNUSABLE: u8 = 2;
+pub(crate) const UNUSABLE: u8 = 2;
 
 /// Exit status: nothing could be done.
 pub const NOTHING: u8 = 3;

@@ -14,7 +14,7 @@ use crate::state::store::{StateError, StateStore};
 use crate::transfer::settings::Source;
 
 #[derive(Debug, clap::Args)]
-pub struct ExpectWords {
+pub(crate) struct ExpectWords {
     /// How it stood, or will stand, at this time: 2026-11-01T06:00:00Z, or 12h ago. Nothing is
     /// written then, and nobody is alerted.
     #[arg(long, value_name = "TIME", value_parser = since)]

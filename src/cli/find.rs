@@ -13,7 +13,7 @@ use crate::store::contract::StoreError;
 const PATIENCE: Duration = Duration::from_secs(600);
 
 #[derive(Debug, clap::Args)]
-pub struct FindWords {
+pub(crate) struct FindWords {
     /// The file's name or a part of it; `*` stands for any letters, capitals do not matter.
     name: String,
     /// Print what was found as JSON.

@@ -15,7 +15,7 @@ use crate::model::chain;
 use crate::settings::SourceUrl;
 
 #[derive(Debug, Default, clap::Args)]
-pub struct InitArguments {
+pub(crate) struct InitArguments {
     /// The file to write. One that is there already is left alone.
     #[arg(long, value_name = "FILE", env = "BLOBFERRY_CONFIG", default_value = crate::app::configured::CONFIG)]
     config: PathBuf,

@@ -4,7 +4,7 @@ use crate::cli::init_refused::{InitRefused, unusable};
 use crate::cli::init_text::InitDestination;
 
 /// What the flags say of the destination.
-pub struct DestinationFlags {
+pub(crate) struct DestinationFlags {
     pub account: Option<String>,
     pub container: Option<String>,
     pub connection_string: Option<String>,

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::cli::exit::UNUSABLE;
 
 /// Why there is no file.
-pub struct InitRefused {
+pub(crate) struct InitRefused {
     pub code: u8,
     pub text: String,
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 /// What goes into the file.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Choice {
+pub(crate) struct Choice {
     pub name: String,
     pub url: String,
     pub scheme: String,
@@ -14,14 +14,14 @@ pub struct Choice {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub enum InitLogin {
+pub(crate) enum InitLogin {
     None,
     Password(String),
     Key(String),
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub enum InitDestination {
+pub(crate) enum InitDestination {
     Folder(String),
     Azure {
         account: String,

@@ -21,7 +21,7 @@ use crate::store::contract::Store;
 use crate::transfer::settings::{Archives, Source};
 
 #[derive(Debug, clap::Args)]
-pub struct LedgerArguments {
+pub(crate) struct LedgerArguments {
     #[command(subcommand)]
     action: LedgerAction,
 }

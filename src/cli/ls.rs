@@ -23,7 +23,7 @@ use crate::state::store::StateStore;
 use crate::store::contract::{BlobInfo, Store, StoreError};
 
 #[derive(Debug, clap::Args)]
-pub struct LsArguments {
+pub(crate) struct LsArguments {
     #[command(flatten)]
     configured: Configured,
     /// Only blobs whose names begin so.

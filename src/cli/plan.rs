@@ -17,7 +17,7 @@ use crate::telemetry::{self, Console};
 use crate::transfer::options::Options;
 
 #[derive(Debug, clap::Args)]
-pub struct PlanArguments {
+pub(crate) struct PlanArguments {
     #[command(flatten)]
     configured: Configured,
     /// Print the plan as JSON.

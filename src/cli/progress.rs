@@ -17,7 +17,7 @@ use crate::transfer::progress::Progress;
 const MANY: usize = 20;
 
 /// Bars on standard error.
-pub struct Bars {
+pub(crate) struct Bars {
     all: MultiProgress,
     state: Mutex<BarsState>,
     colours: Colours,
@@ -25,7 +25,7 @@ pub struct Bars {
 
 /// Whether bars may be coloured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Colours {
+pub(crate) enum Colours {
     /// They may.
     Yes,
     /// The environment says no: <https://no-color.org>.

@@ -9,7 +9,7 @@ use crate::settings::{SettingKey, ValueKind};
 use crate::source::DRIVERS;
 
 #[derive(Debug, clap::Args)]
-pub struct ReferenceArguments {
+pub(crate) struct ReferenceArguments {
     /// The same as a page for people, in Markdown.
     #[arg(long)]
     markdown: bool,

@@ -25,7 +25,7 @@ use crate::transfer::options::Options;
 use crate::transfer::progress::{Progress, Silent};
 
 #[derive(Debug, clap::Args)]
-pub struct RunArguments {
+pub(crate) struct RunArguments {
     #[command(flatten)]
     configured: Configured,
     /// Fetch files that match this glob again though they are known; may be given several times.

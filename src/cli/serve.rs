@@ -24,7 +24,7 @@ use crate::telemetry::lines::LineOut;
 use crate::telemetry::{self, Console, Watched};
 
 #[derive(Debug, clap::Args)]
-pub struct ServeArguments {
+pub(crate) struct ServeArguments {
     /// The configuration file; looked for beside host.json too.
     #[arg(long, value_name = "FILE", env = "BLOBFERRY_CONFIG", default_value = CONFIG)]
     config: PathBuf,
@@ -38,7 +38,7 @@ pub struct ServeArguments {
 
 impl ServeArguments {
     /// What holds where no command was given.
-    pub fn none_given(environment: &Environment) -> Self {
+    pub(crate) fn none_given(environment: &Environment) -> Self {
         Self {
             config: environment
                 .get("BLOBFERRY_CONFIG")

@@ -19,7 +19,7 @@ use crate::report::in_bytes;
 use crate::run::state_move::{MoveError, StateMove, StateMoved};
 
 #[derive(Debug, clap::Args)]
-pub struct StateArguments {
+pub(crate) struct StateArguments {
     #[command(subcommand)]
     action: StateAction,
 }

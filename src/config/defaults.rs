@@ -24,7 +24,7 @@ const EITHER: &[&[&str]] = &[
 ];
 
 /// The settings that may stand there: those of all protocols.
-pub fn default_keys() -> Vec<SettingKey> {
+pub(crate) fn default_keys() -> Vec<SettingKey> {
     let own = DRIVERS.iter().flat_map(|driver| driver.keys);
     let all = keys::SOURCE.iter().chain(own).copied();
     let mut all: Vec<SettingKey> = all.filter(|key| !OWN.contains(&key.name)).collect();
@@ -35,7 +35,7 @@ pub fn default_keys() -> Vec<SettingKey> {
 
 /// Takes out of `defaults` what no source could use, and returns why: so that it is told once and
 /// not for each source.
-pub fn sift(defaults: &mut RawSection) -> Vec<SettingError> {
+pub(crate) fn sift(defaults: &mut RawSection) -> Vec<SettingError> {
     let known = default_keys();
     let mut errors = Vec::new();
     for (name, entry) in std::mem::take(&mut defaults.entries) {
@@ -58,7 +58,7 @@ pub fn sift(defaults: &mut RawSection) -> Vec<SettingError> {
 }
 
 /// Gives `source` what it does not set itself, as far as its protocol knows it.
-pub fn apply(defaults: &RawSection, source: &mut RawSection) {
+pub(crate) fn apply(defaults: &RawSection, source: &mut RawSection) {
     let url = match source.entries.get("url").map(|entry| &entry.value) {
         Some(Value::Text(text)) => SourceUrl::parse(text).ok(),
         _ => None,

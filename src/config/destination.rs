@@ -71,7 +71,7 @@ impl Account {
 }
 
 /// `[destination]`.
-pub fn destination(
+pub(crate) fn destination(
     section: &Section,
     folder: &Path,
     environment: &Environment,
@@ -101,7 +101,7 @@ pub fn destination(
 }
 
 /// `[state]`: as `[destination]`, whose account it is in unless it names one.
-pub fn place_of_state(
+pub(crate) fn place_of_state(
     section: &Section,
     blobs: &Destination,
     folder: &Path,
@@ -120,12 +120,12 @@ pub fn place_of_state(
 }
 
 /// The setting that names the place.
-pub fn place_key(section: &Section) -> &'static str {
+pub(crate) fn place_key(section: &Section) -> &'static str {
     if section.has("folder") { "folder" } else { "container" }
 }
 
 /// A place as `[destination]` is one, whose account it is in unless it names one.
-pub fn beside(
+pub(crate) fn beside(
     section: &Section,
     blobs: &Destination,
     folder: &Path,
@@ -264,7 +264,7 @@ fn no_account(account: &str) -> String {
 
 /// Refuses a place for state that everybody may read: `$web` is a public site, and our state tells
 /// of paths, servers and users.
-pub fn must_be_private(section: &Section, state: &Destination) -> Result<(), SettingError> {
+pub(crate) fn must_be_private(section: &Section, state: &Destination) -> Result<(), SettingError> {
     match state {
         Destination::Azure { container, .. } if container == "$web" => Err(section.error(
             "container",
@@ -277,7 +277,7 @@ pub fn must_be_private(section: &Section, state: &Destination) -> Result<(), Set
 
 /// One rule for a container's name, that of the store. `$web` is one: what goes there is a public
 /// web site.
-pub fn check_container(section: &Section, name: &str) -> Result<(), SettingError> {
+pub(crate) fn check_container(section: &Section, name: &str) -> Result<(), SettingError> {
     let Some(rule) = illegal_container(name) else { return Ok(()) };
     let shown = crate::model::printable(name.as_bytes());
     Err(section.error("container", format!("is \"{shown}\"; {rule}")))

@@ -3,7 +3,7 @@
 use crate::settings::{SettingKey, ValueKind};
 
 /// `[destination]`.
-pub const DESTINATION: &[SettingKey] = &[
+pub(crate) const DESTINATION: &[SettingKey] = &[
     SettingKey {
         name: "connection_string",
         kind: ValueKind::Secret,

@@ -24,7 +24,7 @@ pub enum WantedDestination {
 
 /// Reads `destination` and `container` of a source. The errors are what it is told if the name
 /// turns out to be wrong.
-pub fn wanted(section: &Section) -> Result<WantedDestination, SettingError> {
+pub(crate) fn wanted(section: &Section) -> Result<WantedDestination, SettingError> {
     match (section.text("destination")?, section.text("container")?) {
         (None, None) => Ok(WantedDestination::First),
         (Some(name), None) => {
@@ -51,7 +51,7 @@ pub fn wanted(section: &Section) -> Result<WantedDestination, SettingError> {
 
 /// The destinations beside the first, by name.
 #[derive(Debug, Default)]
-pub struct NamedDestinations(BTreeMap<String, Destination>);
+pub(crate) struct NamedDestinations(BTreeMap<String, Destination>);
 
 impl NamedDestinations {
     /// Reads the tables of `raw`, each as `first` unless it says otherwise. They lie apart from
@@ -138,7 +138,7 @@ impl NamedDestinations {
     }
 
     /// All of them.
-    pub fn into_places(self) -> BTreeMap<String, Destination> {
+    pub(crate) fn into_places(self) -> BTreeMap<String, Destination> {
         self.0
     }
 }

@@ -15,7 +15,7 @@ use crate::settings::{Section, SettingError, SettingKey, ValueKind};
 use crate::transfer::settings::Source;
 
 /// `[[source.expect]]`.
-pub const KEYS: &[SettingKey] = &[
+pub(crate) const KEYS: &[SettingKey] = &[
     SettingKey {
         name: "name",
         kind: ValueKind::Text,
@@ -94,7 +94,7 @@ pub const KEYS: &[SettingKey] = &[
 ];
 
 /// Reads the expectations of `source`; `file` is the configuration's name, in its folder.
-pub fn parse(
+pub(crate) fn parse(
     (file, folder): (&str, &Path),
     source: &Source,
     tables: Vec<RawSection>,

@@ -11,14 +11,14 @@ pub struct Faults(Vec<SettingError>);
 
 impl Faults {
     /// One more.
-    pub fn add(&mut self, error: SettingError) {
+    pub(crate) fn add(&mut self, error: SettingError) {
         if !self.0.contains(&error) {
             self.0.push(error);
         }
     }
 
     /// The value, if there is one; else the error is kept.
-    pub fn take<T>(&mut self, result: Result<T, SettingError>) -> Option<T> {
+    pub(crate) fn take<T>(&mut self, result: Result<T, SettingError>) -> Option<T> {
         result.map_err(|error| self.add(error)).ok()
     }
 
@@ -28,7 +28,7 @@ impl Faults {
     }
 
     /// All of them as one error, in the order in which they were found.
-    pub fn end(self) -> Result<(), SettingError> {
+    pub(crate) fn end(self) -> Result<(), SettingError> {
         let more = self.0.len().saturating_sub(SHOWN);
         let all = self.0.into_iter().take(SHOWN).reduce(SettingError::and);
         match all {

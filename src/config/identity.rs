@@ -10,7 +10,7 @@ use crate::store::azure::{
 };
 
 /// The settings of an identity.
-pub const KEYS: &[&str] = &[
+pub(crate) const KEYS: &[&str] = &[
     "identity",
     "client_id",
     "object_id",

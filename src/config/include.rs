@@ -18,7 +18,7 @@ pub struct IncludePattern {
 
 /// A file that a pattern names.
 #[derive(Debug)]
-pub struct IncludedFile {
+pub(crate) struct IncludedFile {
     /// Its path as messages name it, relative to the main file where it lies below.
     pub name: String,
     /// Its content.

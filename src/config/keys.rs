@@ -2,11 +2,11 @@
 
 use crate::settings::{SettingKey, ValueKind};
 
-pub use super::destination_keys::DESTINATION;
-pub use super::service_keys::{DISPATCH, LOG, TELEMETRY};
+pub(crate) use super::destination_keys::DESTINATION;
+pub(crate) use super::service_keys::{DISPATCH, LOG, TELEMETRY};
 
 /// `[limits]`.
-pub const LIMITS: &[SettingKey] = &[
+pub(crate) const LIMITS: &[SettingKey] = &[
     SettingKey {
         name: "transfers",
         kind: ValueKind::Integer { min: 1, max: 1024 },
@@ -77,7 +77,7 @@ pub const LIMITS: &[SettingKey] = &[
 ];
 
 /// `[[source]]`, whatever its protocol.
-pub const SOURCE: &[SettingKey] = &[
+pub(crate) const SOURCE: &[SettingKey] = &[
     SettingKey {
         name: "name",
         kind: ValueKind::Text,

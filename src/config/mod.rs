@@ -83,13 +83,13 @@ pub struct LimitSettings {
 }
 
 /// The environment variable that names the queue of work, for the host and for us.
-pub const QUEUE: &str = "INGEST_QUEUE";
+pub(crate) const QUEUE: &str = "INGEST_QUEUE";
 /// A file that is left for later for longer is late.
 const LATE_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 impl LimitSettings {
     /// Where temporary files go.
-    pub fn temp_folder(&self) -> PathBuf {
+    pub(crate) fn temp_folder(&self) -> PathBuf {
         self.temp_folder.clone().unwrap_or_else(std::env::temp_dir)
     }
 

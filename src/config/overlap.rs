@@ -34,7 +34,7 @@ fn meet(one: &Source, other: &Source) -> bool {
 
 /// Refuses two sources whose names may be the same by their layouts: one would find the other's
 /// blobs in its place.
-pub fn names_apart(file: &str, sources: &[Source]) -> Result<(), SettingError> {
+pub(crate) fn names_apart(file: &str, sources: &[Source]) -> Result<(), SettingError> {
     let destinations: BTreeSet<_> = sources.iter().map(|source| &source.destination).collect();
     destinations.into_iter().try_for_each(|one| names_apart_in(file, sources, one))
 }

@@ -11,7 +11,7 @@ use crate::settings::{SettingEntry, SettingError, Value};
 
 /// Lays `BLOBFERRY__DESTINATION__CONTAINER=x`, `BLOBFERRY__SOURCE__ACME__PASSWORD=x` and their like
 /// over `raw`. What is wrong is added to `faults`.
-pub fn apply(raw: &mut RawConfig, environment: &Environment, faults: &mut Faults) {
+pub(crate) fn apply(raw: &mut RawConfig, environment: &Environment, faults: &mut Faults) {
     for (variable, value) in environment.range(PREFIX.to_owned()..) {
         let Some(path) = variable.strip_prefix(PREFIX) else { break };
         let laid_over = set(raw, variable, &path.to_ascii_lowercase(), value);
@@ -111,7 +111,7 @@ fn source_of(sources: &[RawSection], path: &str) -> Result<(usize, String), Stri
 }
 
 /// A source's name as variables spell it, in lower case.
-pub fn in_variables(name: &str) -> String {
+pub(crate) fn in_variables(name: &str) -> String {
     let spelled = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
     name.chars().map(spelled).collect()
 }

@@ -51,7 +51,7 @@ pub fn placement(section: &Section) -> Result<Placement, SettingError> {
 }
 
 /// Refuses tiers and tags where blobs of `source` go to a folder, which has none.
-pub fn must_be_possible(
+pub(crate) fn must_be_possible(
     file: &str,
     source: &Source,
     place: &Destination,

@@ -18,7 +18,7 @@ const SECONDS_OF_DAY: u64 = 86_400;
 
 /// The bounds that a source sets. Dates are meant in `zone`; files rest for `stable_for` before
 /// they are taken.
-pub fn selection(
+pub(crate) fn selection(
     section: &Section,
     zone: TimeZone,
     stable_for: Duration,
@@ -121,7 +121,10 @@ pub struct IncludedPatterns {
 }
 
 /// Reads `include` below `dated`, the part of the URL that has dates.
-pub fn included(section: &Section, dated: Option<&str>) -> Result<IncludedPatterns, SettingError> {
+pub(crate) fn included(
+    section: &Section,
+    dated: Option<&str>,
+) -> Result<IncludedPatterns, SettingError> {
     let given = section.list("include")?;
     let (mut patterns, mut notes) = (Vec::new(), Vec::new());
     let globs = match dated {

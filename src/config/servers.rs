@@ -8,7 +8,7 @@ use crate::source::shared_cap::SharedCap;
 use crate::transfer::settings::Source;
 
 /// The settings of a `[[server]]`.
-pub const KEYS: &[SettingKey] = &[
+pub(crate) const KEYS: &[SettingKey] = &[
     SettingKey {
         name: "host",
         kind: ValueKind::Text,
@@ -61,7 +61,7 @@ impl LoginPlace {
 }
 
 /// Reads a table.
-pub fn parse(raw: RawSection) -> Result<ServerSettings, SettingError> {
+pub(crate) fn parse(raw: RawSection) -> Result<ServerSettings, SettingError> {
     let RawSection { file, line, entries, .. } = raw;
     let section = Section::new(&file, SERVER, line, entries, KEYS.to_vec())?;
     let needed = |key: &str| section.error(key, "is missing");
@@ -86,7 +86,7 @@ impl ServerSettings {
 
 /// Gives sources that log in at the same place one cap: that of the first `[[server]]` that is for
 /// them, else the largest of their own. Returns what is to be told of tables that are for none.
-pub fn share(
+pub(crate) fn share(
     servers: &[ServerSettings],
     sources: &mut [Source],
     places: &[Option<LoginPlace>],

@@ -4,7 +4,7 @@
 use crate::settings::{SettingKey, ValueKind};
 
 /// `[dispatch]`.
-pub const DISPATCH: &[SettingKey] = &[
+pub(crate) const DISPATCH: &[SettingKey] = &[
     SettingKey {
         name: "mode",
         kind: ValueKind::OneOf(&["inline", "queue"]),
@@ -37,7 +37,7 @@ pub const DISPATCH: &[SettingKey] = &[
 ];
 
 /// `[log]`.
-pub const LOG: &[SettingKey] = &[
+pub(crate) const LOG: &[SettingKey] = &[
     SettingKey {
         name: "level",
         kind: ValueKind::OneOf(&["error", "warn", "info", "debug", "trace"]),
@@ -77,7 +77,7 @@ pub const LOG: &[SettingKey] = &[
 ];
 
 /// `[telemetry]`.
-pub const TELEMETRY: &[SettingKey] = &[
+pub(crate) const TELEMETRY: &[SettingKey] = &[
     SettingKey {
         name: "export",
         kind: ValueKind::OneOf(&["auto", "application-insights", "otlp", "off"]),

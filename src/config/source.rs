@@ -35,7 +35,7 @@ const RETRY_AUTH_AFTER: Duration = Duration::from_secs(6 * 3600);
 
 /// Reads one source; `late_after` holds where it does not set its own. Its secrets come back beside
 /// it: no output may repeat them.
-pub fn parse(raw: RawSection, late_after: Duration) -> Result<ParsedSource, SettingError> {
+pub(crate) fn parse(raw: RawSection, late_after: Duration) -> Result<ParsedSource, SettingError> {
     let Some(missing) = missing(&raw) else { return usable(raw, late_after) };
     // Without its address it is no source at all.
     if raw.missing.iter().any(|(key, _)| ["url", "name"].contains(&key.as_str())) {

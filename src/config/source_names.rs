@@ -10,11 +10,11 @@ use crate::rules::patterns::Patterns;
 use crate::settings::{Section, SettingError, SourceUrl};
 use crate::transfer::settings::After;
 
-pub const IN_PROGRESS: &[&str] =
+pub(crate) const IN_PROGRESS: &[&str] =
     &["**/*.part", "**/*.partial", "**/*.filepart", "**/*.tmp", "**/*.crdownload"];
 
 /// And what programs on shares write under until it is whole: rsync, editors, browsers, NFS.
-pub const IN_PROGRESS_ON_SHARES: &[&str] = &[
+pub(crate) const IN_PROGRESS_ON_SHARES: &[&str] = &[
     "**/*.TMP",
     "**/*.~tmp",
     "**/*.download",
@@ -24,7 +24,7 @@ pub const IN_PROGRESS_ON_SHARES: &[&str] = &[
 ];
 
 /// What systems and programs keep for themselves on a share.
-pub const SYSTEM_FILES: &[&str] = &[
+pub(crate) const SYSTEM_FILES: &[&str] = &[
     "**/.snapshot/**",
     "**/~snapshot/**",
     "**/$RECYCLE.BIN/**",

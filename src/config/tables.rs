@@ -4,7 +4,7 @@ use super::keys::{DESTINATION, DISPATCH, LIMITS, LOG, TELEMETRY};
 use crate::settings::{SettingKey, ValueKind};
 
 /// The settings that stand before all tables.
-pub const TOP: &[SettingKey] = &[SettingKey {
+pub(crate) const TOP: &[SettingKey] = &[SettingKey {
     name: "time_zone",
     kind: ValueKind::Text,
     doc: "IANA name of the time zone, as \"Europe/Berlin\", in which every source's `cron`, dates \
@@ -22,7 +22,7 @@ pub struct SettingsTable {
 }
 
 /// What `include` at the top of the file is for.
-pub const INCLUDE: &str = "Files with `[[source]]` tables, and nothing else, as \
+pub(crate) const INCLUDE: &str = "Files with `[[source]]` tables, and nothing else, as \
     \"partners/*.toml\": paths and globs, relative to the main file.";
 /// What `[defaults]` is for.
 pub const DEFAULTS: &str = "Settings of sources, for all that do not set them: those of the tables \
@@ -34,12 +34,12 @@ pub const SERVER: &str = "How many logins a server takes, whichever sources need
     them.";
 
 /// What `[destinations.NAME]` is for.
-pub const DESTINATIONS: &str = "Other places for blobs, for the sources that name one by \
+pub(crate) const DESTINATIONS: &str = "Other places for blobs, for the sources that name one by \
     `destination`. The same settings as `[destination]`; without a way to an account, that of \
     `[destination]`. State stays where it is, for all sources.";
 
 /// Every such table: what the file may hold, the schema and the reference come from this list.
-pub const TABLES: &[SettingsTable] = &[
+pub(crate) const TABLES: &[SettingsTable] = &[
     SettingsTable {
         name: "destination",
         about: "Where blobs go: an account with a container, or a folder.",

@@ -5,9 +5,9 @@ use crate::model::Secret;
 use crate::settings::{Section, SettingError, percent_decode};
 
 /// The variables of OpenTelemetry that stand in for the settings of the same meaning.
-pub const OTLP_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+pub(crate) const OTLP_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 /// Headers for that endpoint, as `name=value,name=value`.
-pub const OTLP_HEADERS: &str = "OTEL_EXPORTER_OTLP_HEADERS";
+pub(crate) const OTLP_HEADERS: &str = "OTEL_EXPORTER_OTLP_HEADERS";
 
 /// Who gets telemetry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,7 +57,7 @@ impl TelemetrySettings {
 }
 
 /// Reads the section; what it does not say, the environment may.
-pub fn parse(
+pub(crate) fn parse(
     section: &Section,
     environment: &Environment,
 ) -> Result<TelemetrySettings, SettingError> {

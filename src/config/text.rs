@@ -60,9 +60,9 @@ pub const DEFAULTS: &str = "defaults";
 /// The tables of servers.
 pub const SERVER: &str = "server";
 /// The tables of destinations beside the first.
-pub const DESTINATIONS: &str = "destinations";
+pub(crate) const DESTINATIONS: &str = "destinations";
 /// The list of other files.
-pub const INCLUDE: &str = "include";
+pub(crate) const INCLUDE: &str = "include";
 /// The table of a source with limits of its own.
 pub const LIMITS: &str = "limits";
 /// The tables of a source that tell which files are expected.
@@ -78,13 +78,13 @@ pub fn is_table(name: &str) -> bool {
 }
 
 /// Whether `name` is a setting that stands before all tables.
-pub fn is_top(name: &str) -> bool {
+pub(crate) fn is_top(name: &str) -> bool {
     TOP.iter().any(|key| key.name == name)
 }
 
 /// Reads `text` (of a file called `file` in `folder`) and the files that it includes. `Err`: it is
 /// no TOML; what else is wrong is added to `faults`.
-pub fn read(
+pub(crate) fn read(
     file: &str,
     folder: &Path,
     text: &str,
@@ -468,7 +468,7 @@ impl<'a> ConfigReader<'a> {
 }
 
 /// The name that a source gives itself, if it does.
-pub fn source_name(section: &RawSection) -> Option<&str> {
+pub(crate) fn source_name(section: &RawSection) -> Option<&str> {
     match section.entries.get("name").map(|entry| &entry.value) {
         Some(Value::Text(name)) => Some(name),
         _ => None,

@@ -13,10 +13,10 @@ use crate::settings::{listed, percent_decode};
 /// Runs in a list, unless the request says how many.
 const LISTED: usize = 20;
 /// Runs in a list, at most.
-pub const MOST_LISTED: usize = 100;
+pub(crate) const MOST_LISTED: usize = 100;
 
 /// What may stand in every query: how the host takes its keys.
-pub const KEYS: &[&str] = &["code", "clientid"];
+pub(crate) const KEYS: &[&str] = &["code", "clientid"];
 
 /// Where the run `id` is told of.
 pub fn location(prefix: &str, id: &str) -> String {
@@ -249,21 +249,21 @@ fn page_in(url: &str) -> Option<String> {
 }
 
 /// No run was started, because others are busy with all that was asked for.
-pub fn joined(prefix: &str, under_way: &[RunUnderWay]) -> HttpAnswer {
+pub(crate) fn joined(prefix: &str, under_way: &[RunUnderWay]) -> HttpAnswer {
     let first = under_way.first().map_or(String::new(), |run| location(prefix, &run.id));
     let body = json!({ "id": under_way.first().map(|run| &run.id), "status": "running", "joined": true, "location": first, "under_way": lines(prefix, under_way) });
     HttpAnswer::new(202, body).with("Location", first)
 }
 
 /// A run goes on beyond the time that a caller waits.
-pub fn accepted(prefix: &str, id: &str, under_way: &[RunUnderWay]) -> HttpAnswer {
+pub(crate) fn accepted(prefix: &str, id: &str, under_way: &[RunUnderWay]) -> HttpAnswer {
     let at = location(prefix, id);
     let body = json!({ "id": id, "status": "running", "joined": false, "location": at, "under_way": lines(prefix, under_way) });
     HttpAnswer::new(202, body).with("Location", at)
 }
 
 /// Sources that other runs are busy with.
-pub fn lines(prefix: &str, under_way: &[RunUnderWay]) -> Value {
+pub(crate) fn lines(prefix: &str, under_way: &[RunUnderWay]) -> Value {
     under_way.iter().map(|run| json!({ "source": run.source, "id": run.id, "location": location(prefix, &run.id) })).collect()
 }
 

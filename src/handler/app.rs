@@ -17,7 +17,7 @@ pub const PATIENCE: Duration = Duration::from_secs(200);
 
 /// The configuration and the host's settings, or why there are none; `None` while they are being
 /// read.
-pub type Loaded = Option<Result<(Arc<Ready>, Arc<Host>), String>>;
+pub(crate) type Loaded = Option<Result<(Arc<Ready>, Arc<Host>), String>>;
 
 /// What all invocations share.
 #[derive(Clone)]
@@ -72,7 +72,7 @@ impl Answer {
     }
 
     /// Not done, and why.
-    pub fn not_done(status: u16, reason: impl Into<String>) -> Self {
+    pub(crate) fn not_done(status: u16, reason: impl Into<String>) -> Self {
         let reason = reason.into();
         Self { status, body: answer(std::slice::from_ref(&reason)), reason: Some(reason) }
     }

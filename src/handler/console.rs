@@ -32,12 +32,12 @@ tokio::task_local! {
 }
 
 /// `work`, whose lines are those of the invocation `id` as long as it stays in its task.
-pub async fn in_invocation<T>(id: &str, work: impl Future<Output = T>) -> T {
+pub(crate) async fn in_invocation<T>(id: &str, work: impl Future<Output = T>) -> T {
     INVOCATION.scope(id.to_owned(), work).await
 }
 
 /// From now on, lines of this thread are `ids`'. Each run has threads of its own.
-pub fn this_thread_is_of(ids: &Arc<Ids>) {
+pub(crate) fn this_thread_is_of(ids: &Arc<Ids>) {
     IDS.with_borrow_mut(|mine| *mine = Some(ids.clone()));
 }
 
@@ -51,7 +51,7 @@ pub enum ConsoleStream {
 }
 
 /// `text`, a record of `level` with `ids`, as the host shall read it; it ends in a line feed.
-pub fn line(level: Level, text: &str, ids: &[(&str, &str)]) -> (ConsoleStream, String) {
+pub(crate) fn line(level: Level, text: &str, ids: &[(&str, &str)]) -> (ConsoleStream, String) {
     let text = text.trim_end();
     let is_json = text.starts_with('{') && text.ends_with('}');
     let mut line = text.replace('\r', "\\r").replace('\n', "\\n");

@@ -43,7 +43,7 @@ use crate::transfer::settings::Source;
 const LATER_RELEASE: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// What came of asking for a run.
-pub struct Enqueued {
+pub(crate) struct Enqueued {
     /// The run, if it is asked to go over any source.
     pub run: Option<RunRecord>,
     /// Sources that other runs were asked to go over before, and have not yet.

@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 /// The deepest nesting of objects and arrays that is read.
-pub const MAX_DEPTH: usize = 16;
+pub(crate) const MAX_DEPTH: usize = 16;
 
 /// Why a payload cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -70,7 +70,7 @@ impl Envelope {
 
     /// The call as a message's: its text, however often it was encoded, in base64 too. The host's
     /// own bindings are named as `function.json` says; ours is `work`.
-    pub fn message(&self) -> Result<Value, BadPayload> {
+    pub(crate) fn message(&self) -> Result<Value, BadPayload> {
         let missing = BadPayload::Shape(
             "`Data.work` is not there: this function has a queue trigger named `work`",
         );
@@ -91,7 +91,7 @@ impl Envelope {
     }
 
     /// How often the host has brought this message, from 1.
-    pub fn dequeue_count(&self) -> Option<u64> {
+    pub(crate) fn dequeue_count(&self) -> Option<u64> {
         number(get(&self.metadata, "DequeueCount")?)
     }
 
@@ -239,7 +239,7 @@ fn host_of(url: &str) -> Option<String> {
 }
 
 /// `bytes` as JSON of bounded depth. A byte order mark is passed over.
-pub fn json_of(bytes: &[u8]) -> Result<Value, BadPayload> {
+pub(crate) fn json_of(bytes: &[u8]) -> Result<Value, BadPayload> {
     let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
     if depth(bytes) > MAX_DEPTH {
         return Err(BadPayload::Deep);
@@ -374,7 +374,7 @@ pub fn answer(logs: &[String]) -> Value {
 
 /// The answer of a function with the HTTP output `res`. The body goes as text: the host hands text
 /// on as it is.
-pub fn http_answer(answer: &HttpAnswer) -> Value {
+pub(crate) fn http_answer(answer: &HttpAnswer) -> Value {
     let (content_type, body) = match &answer.page {
         Some(html) => ("text/html; charset=utf-8", html.clone()),
         None => ("application/json", format!("{:#}\n", answer.body)),

@@ -10,7 +10,7 @@ use crate::telemetry::insights::FLUSH;
 
 /// Judges what is expected of all sources, due or not: a partner whose source is not gone over now
 /// may be late all the same.
-pub async fn judge_all(ready: &Ready, now: OffsetDateTime) {
+pub(crate) async fn judge_all(ready: &Ready, now: OffsetDateTime) {
     if ready.sources.iter().all(|source| source.expectations.is_empty()) {
         return;
     }

@@ -37,7 +37,7 @@ const READ: Duration = Duration::from_secs(60);
 pub const NAMES: &[&str] = &["IngestTimer", "IngestHttp", "IngestStatus", "IngestQueue"];
 
 /// Does what the function `name` does; `None` if there is no such function.
-pub async fn call(app: &App, name: &str, invocation: Invocation) -> Option<Answer> {
+pub(crate) async fn call(app: &App, name: &str, invocation: Invocation) -> Option<Answer> {
     match name {
         "IngestTimer" => Some(timer(app, invocation).await),
         "IngestHttp" => Some(manual::http(app, invocation).await),

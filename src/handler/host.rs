@@ -12,7 +12,7 @@ use crate::runtime::platform::Hosting;
 /// The environment variable that tells where to listen.
 pub const PORT: &str = "FUNCTIONS_CUSTOMHANDLER_PORT";
 /// The environment variable that tells where `host.json` is.
-pub const APP_ROOT: &str = "FUNCTIONS_APP_ROOT_PATH";
+pub(crate) const APP_ROOT: &str = "FUNCTIONS_APP_ROOT_PATH";
 
 /// The app setting that tells when runs start.
 const SCHEDULE: &str = "INGEST_SCHEDULE";
@@ -110,7 +110,7 @@ impl Deadline {
     /// How long something may take that is done before the answer is given, `begun` ago being the
     /// invocation's begin: `most`, or what is left where the host's patience is near. A tenth of
     /// the time, or ten seconds, is between the answer and that; half of it may go to this.
-    pub fn before_answer(&self, begun: Duration, most: Duration) -> Duration {
+    pub(crate) fn before_answer(&self, begun: Duration, most: Duration) -> Duration {
         let last = self.answer.map(|answer| answer + (answer / 20).min(Duration::from_secs(5)));
         last.map_or(most, |last| most.min(last.saturating_sub(begun)))
     }

@@ -15,7 +15,7 @@ pub(super) fn busy(under_way: &[RunUnderWay]) -> String {
 }
 
 /// Starts a run for a program.
-pub async fn http(app: &App, invocation: Invocation) -> Answer {
+pub(crate) async fn http(app: &App, invocation: Invocation) -> Answer {
     let request = match invocation.envelope.http() {
         Ok(request) => request,
         Err(error) => return error.into(),

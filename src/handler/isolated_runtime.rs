@@ -18,7 +18,7 @@ use crate::telemetry::insights::Operation;
 const GIVEN_BACK: Duration = Duration::from_secs(2);
 
 /// Whose work it is, and when it must end.
-pub struct IsolatedRuntime {
+pub(crate) struct IsolatedRuntime {
     /// Whose lines its threads write.
     pub ids: Arc<Ids>,
     /// When its invocation began.

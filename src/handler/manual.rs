@@ -32,7 +32,7 @@ enum FormAction {
 }
 
 /// Answers a client that asks for a page or a plan; everybody else is `functions::http`'s.
-pub async fn http(app: &App, invocation: Invocation) -> Answer {
+pub(crate) async fn http(app: &App, invocation: Invocation) -> Answer {
     let Ok(call) = invocation.envelope.http() else {
         return crate::handler::ingest_http::http(app, invocation).await;
     };

@@ -67,7 +67,7 @@ pub struct RunResources {
 
 /// Reads the configuration and starts the log; may take its time. An `Err` is the reason for
 /// people.
-pub type Load = Box<dyn FnOnce() -> Result<Ready, String> + Send>;
+pub(crate) type Load = Box<dyn FnOnce() -> Result<Ready, String> + Send>;
 
 impl Ready {
     /// Where our own state is.
@@ -76,7 +76,7 @@ impl Ready {
     }
 
     /// What a run is given: `store` and `limits` are its own.
-    pub fn options(
+    pub(crate) fn options(
         &self,
         id: &str,
         given: RunResources,

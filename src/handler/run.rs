@@ -29,7 +29,7 @@ const HEARTBEAT: Duration = Duration::from_secs(30);
 const WRITE: Duration = Duration::from_secs(60);
 
 /// A run to be.
-pub struct Job {
+pub(crate) struct Job {
     /// What it works with.
     pub ready: Arc<Ready>,
     /// The sources to go over; nobody else does at this time.

@@ -132,7 +132,7 @@ impl Active {
 impl Runs {
     /// Starts a run over those of the sources `wanted` (all, if `None`) that no other run is busy
     /// with. Two runs over one source at once are never begun.
-    pub fn start(
+    pub(crate) fn start(
         self: &Arc<Self>,
         ready: &Arc<Ready>,
         wanted: Option<&[String]>,
@@ -204,7 +204,7 @@ impl Runs {
     }
 
     /// Whether no more is begun.
-    pub fn is_stopping(&self) -> bool {
+    pub(crate) fn is_stopping(&self) -> bool {
         self.stop.is_cancelled()
     }
 

@@ -14,7 +14,7 @@ use crate::report::{Outcome, SourceReport};
 use crate::transfer::progress::Progress;
 
 /// Counts along.
-pub struct RunTally {
+pub(crate) struct RunTally {
     redactor: Redactor,
     sources: Mutex<BTreeMap<String, TallySource>>,
 }

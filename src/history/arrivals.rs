@@ -101,12 +101,12 @@ impl CountedFact {
     }
 
     /// The path as the server spells it.
-    pub fn remote_path(&self) -> Option<RemotePath> {
+    pub(crate) fn remote_path(&self) -> Option<RemotePath> {
         percent_decode(&self.path).map(RemotePath::new)
     }
 
     /// It as the arrival of `path`, if it is one.
-    pub fn arrival(&self, path: &RemotePath) -> Option<Arrival> {
+    pub(crate) fn arrival(&self, path: &RemotePath) -> Option<Arrival> {
         Some(Arrival {
             path: path.clone(),
             stored: self.stored?,
@@ -118,7 +118,7 @@ impl CountedFact {
 }
 
 /// What is to be gathered.
-pub struct ArrivalsWanted<'a> {
+pub(crate) struct ArrivalsWanted<'a> {
     /// The source's name.
     pub source: &'a str,
     /// What the expectations are made from.
@@ -132,7 +132,7 @@ pub struct ArrivalsWanted<'a> {
 }
 
 /// Reads what is kept, and the manifests that are not counted yet.
-pub async fn gather(
+pub(crate) async fn gather(
     state: &StateStore,
     wanted: &ArrivalsWanted<'_>,
     now: OffsetDateTime,
@@ -289,7 +289,7 @@ fn forget(open: &mut OpenExpectations, first: &str) {
 }
 
 /// Keeps it.
-pub async fn keep(
+pub(crate) async fn keep(
     state: &StateStore,
     source: &str,
     open: &OpenExpectations,
@@ -301,7 +301,7 @@ pub async fn keep(
 }
 
 /// How the expectations of `source` stood when they were judged last.
-pub async fn standings(
+pub(crate) async fn standings(
     state: &StateStore,
     source: &str,
 ) -> Result<Vec<ExpectationStanding>, StateError> {

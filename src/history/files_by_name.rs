@@ -114,7 +114,7 @@ pub struct NamesFound {
 }
 
 /// Looks for files by name: in the index of names, then in the manifests that it does not cover.
-pub async fn find(state: &StateStore, query: &NameQuery) -> Result<NamesFound, StoreError> {
+pub(crate) async fn find(state: &StateStore, query: &NameQuery) -> Result<NamesFound, StoreError> {
     let until = Instant::now() + query.patience;
     let wanted = NameWords::new(&query.name);
     let segments = name_index::segments(state).await?;
@@ -145,7 +145,7 @@ pub async fn find(state: &StateStore, query: &NameQuery) -> Result<NamesFound, S
 }
 
 /// What is known of one file, by its path, newest first, at most `most`.
-pub async fn life(
+pub(crate) async fn life(
     state: &StateStore,
     source: &str,
     path: &str,
@@ -309,7 +309,7 @@ async fn manifest(
 }
 
 /// The files that a manifest tells to have arrived, newest first, at most `most` of its end.
-pub async fn newest(
+pub(crate) async fn newest(
     state: &StateStore,
     source: &str,
     run: &str,

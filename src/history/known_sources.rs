@@ -25,7 +25,7 @@ pub struct KnownSources {
 impl KnownSources {
     /// The entries of the index in `state`, by the names of sources. An index that could not be
     /// read is read again by the next caller.
-    pub async fn read(
+    pub(crate) async fn read(
         &self,
         state: &StateStore,
     ) -> Result<&BTreeMap<String, SourceEntry>, StateError> {

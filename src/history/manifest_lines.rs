@@ -51,7 +51,7 @@ const SMALL_PART: u64 = 1 << 20;
 
 /// Tells `visit` of the whole lines of `name` from `start` on, and where each begins. False: the
 /// time was over before its end.
-pub async fn each_raw_line(
+pub(crate) async fn each_raw_line(
     state: &StateStore,
     name: &BlobName,
     start: u64,
@@ -91,7 +91,7 @@ pub async fn each_raw_line(
 
 /// A line of a file that was stored.
 #[derive(Clone, Debug)]
-pub struct StoredLine {
+pub(crate) struct StoredLine {
     /// The line.
     pub line: Line,
     /// The run whose manifest has it.
@@ -103,7 +103,7 @@ pub struct StoredLine {
 }
 
 /// Files of `source` that were stored at `since` or later, each once.
-pub async fn stored_since(
+pub(crate) async fn stored_since(
     state: &StateStore,
     source: &str,
     since: OffsetDateTime,

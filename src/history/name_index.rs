@@ -58,12 +58,12 @@ pub struct NamesCover {
 
 impl NamesCover {
     /// Whether nothing is known.
-    pub fn is_unknown(&self) -> bool {
+    pub(crate) fn is_unknown(&self) -> bool {
         self.back_to.is_none()
     }
 
     /// Takes in whether the names of `run` were written. True: small segments are to be folded.
-    pub fn take_in(&mut self, run: &str, written: bool) -> bool {
+    pub(crate) fn take_in(&mut self, run: &str, written: bool) -> bool {
         if !written {
             self.back_to = None;
             return false;
@@ -86,7 +86,7 @@ pub struct NameSegment {
 }
 
 /// All segments, the newest last.
-pub async fn segments(state: &StateStore) -> Result<Vec<NameSegment>, StoreError> {
+pub(crate) async fn segments(state: &StateStore) -> Result<Vec<NameSegment>, StoreError> {
     let segment = |blob: crate::store::contract::BlobInfo| {
         let bytes = blob.size;
         let name = BlobName::new(blob.name).ok().filter(|name| name.as_str().ends_with(".tsv"))?;
@@ -97,7 +97,7 @@ pub async fn segments(state: &StateStore) -> Result<Vec<NameSegment>, StoreError
 
 /// Writes the names of the manifests that `record` tells of. `None`: it tells of none; false: they
 /// could not be written, which the log tells.
-pub async fn after_run(state: &StateStore, record: &RunRecord) -> Option<bool> {
+pub(crate) async fn after_run(state: &StateStore, record: &RunRecord) -> Option<bool> {
     let run = record.run.as_ref().unwrap_or(&record.id);
     let told: Vec<&str> = record
         .sources
@@ -113,7 +113,7 @@ pub async fn after_run(state: &StateStore, record: &RunRecord) -> Option<bool> {
 
 /// Writes the names of the manifest of one source of a run whose work goes through the queue.
 /// Whether that was done; the log tells why not.
-pub async fn after_pass(state: &StateStore, run: &str, source: &str) -> bool {
+pub(crate) async fn after_pass(state: &StateStore, run: &str, source: &str) -> bool {
     tell(write(state, run, &[source]).await, run)
 }
 
@@ -138,7 +138,7 @@ async fn write(state: &StateStore, run: &str, sources: &[&str]) -> Result<(), St
 }
 
 /// Names on their way into segments.
-pub struct GatheredNames {
+pub(crate) struct GatheredNames {
     stem: String,
     segments: usize,
     entries: Vec<NameEntry>,
@@ -204,14 +204,14 @@ async fn put(state: &StateStore, name: &BlobName, entries: &[NameEntry]) -> Resu
 }
 
 /// Folds small segments, if there are many. What cannot be done now is done later.
-pub async fn fold_in_time(state: &StateStore) {
+pub(crate) async fn fold_in_time(state: &StateStore) {
     if let Err(error) = fold_small(state).await {
         tracing::debug!(error = chain(&error), "Names of files could not be folded.");
     }
 }
 
 /// Folds small segments, if there are many.
-pub async fn fold_small(state: &StateStore) -> Result<(), StoreError> {
+pub(crate) async fn fold_small(state: &StateStore) -> Result<(), StoreError> {
     let mut small = segments(state).await?;
     small.retain(|segment| segment.bytes < SMALL);
     if small.len() < MANY {
@@ -261,7 +261,7 @@ impl ScanSum {
 }
 
 /// Entries of files with exactly this name, in any folder.
-pub async fn exact(
+pub(crate) async fn exact(
     state: &StateStore,
     segments: &[NameSegment],
     name: &str,
@@ -305,7 +305,7 @@ async fn index_of(
 
 /// Entries that `fits` takes by name in small letters and path, of all segments. False: the time
 /// was over before their end.
-pub async fn search(
+pub(crate) async fn search(
     state: &StateStore,
     segments: &[NameSegment],
     until: Instant,

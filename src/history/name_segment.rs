@@ -25,7 +25,7 @@ use crate::settings::percent_decode;
 /// Bytes of lines that one entry of the index stands for.
 const PART: usize = 64 << 10;
 /// The length of the last line.
-pub const TRAILER: usize = 23;
+pub(crate) const TRAILER: usize = 23;
 /// What lines of the index begin with: no printable name does.
 const MARK: char = '\u{1}';
 
@@ -53,7 +53,7 @@ pub struct NameEntry {
 }
 
 /// The file's name without folders, in small letters.
-pub fn key_of(path: &str) -> String {
+pub(crate) fn key_of(path: &str) -> String {
     path.rsplit('/').next().unwrap_or(path).to_lowercase()
 }
 
@@ -131,7 +131,7 @@ fn word(outcome: Word) -> &'static str {
 }
 
 /// Sorts entries by name, and makes one of those that tell the same news.
-pub fn fold(entries: Vec<NameEntry>) -> Vec<NameEntry> {
+pub(crate) fn fold(entries: Vec<NameEntry>) -> Vec<NameEntry> {
     let mut folded: BTreeMap<(String, String, String, String), NameEntry> = BTreeMap::new();
     for entry in entries {
         let key = (entry.key.clone(), entry.path.clone(), entry.source.clone(), entry.mark.clone());
@@ -144,7 +144,7 @@ pub fn fold(entries: Vec<NameEntry>) -> Vec<NameEntry> {
 }
 
 /// A segment of `entries`, which [`fold`] has sorted.
-pub fn to_bytes(entries: &[NameEntry]) -> Vec<u8> {
+pub(crate) fn to_bytes(entries: &[NameEntry]) -> Vec<u8> {
     let (mut bytes, mut parts) = (Vec::new(), Vec::new());
     let mut end_of_part = 0;
     for entry in entries {
@@ -161,13 +161,13 @@ pub fn to_bytes(entries: &[NameEntry]) -> Vec<u8> {
 }
 
 /// Where the index of a segment begins, by its last [`TRAILER`] bytes.
-pub fn index_begin(trailer: &[u8]) -> Option<u64> {
+pub(crate) fn index_begin(trailer: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(trailer).ok()?.strip_suffix('\n')?;
     text.strip_prefix(MARK)?.strip_prefix('\t')?.parse().ok()
 }
 
 /// Where lines with the name `key` may stand; `index` is all that follows `begin`.
-pub fn part_of(index: &[u8], begin: u64, key: &str) -> Option<Range<u64>> {
+pub(crate) fn part_of(index: &[u8], begin: u64, key: &str) -> Option<Range<u64>> {
     let text = std::str::from_utf8(index).ok()?;
     let parts: Vec<(&str, u64)> = text
         .lines()

@@ -1,7 +1,7 @@
 //! What a name that is looked for must be like. Pure.
 
 /// What a name must be like.
-pub struct NameWords {
+pub(crate) struct NameWords {
     parts: Vec<String>,
     /// A path that must be just so.
     path: Option<String>,
@@ -19,7 +19,7 @@ impl NameWords {
     }
 
     /// As [`NameWords::fits`]; `key` is the file's name in small letters.
-    pub fn fits_either(&self, key: &str, path: &str) -> bool {
+    pub(crate) fn fits_either(&self, key: &str, path: &str) -> bool {
         match self.parts.as_slice() {
             [part] if key.contains(part.as_str()) => true,
             // What has no capitals needs no copy.

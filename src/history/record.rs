@@ -14,7 +14,7 @@ use crate::model::redactor::Redactor;
 use crate::report::{Report, SourceReport, Status as Ended};
 
 /// A run that has not been heard of for this long is gone: killed, or its instance taken away.
-pub const SILENCE: Duration = Duration::minutes(3);
+pub(crate) const SILENCE: Duration = Duration::minutes(3);
 /// As [`SILENCE`], of a run whose work goes through the queue.
 const QUEUED_SILENCE: Duration = Duration::hours(24);
 /// Lines of each kind that a record tells of a source; the pass's own report, beside its ledger,
@@ -237,7 +237,7 @@ impl RunRecord {
     }
 
     /// The word for its end, as measurements tell it: a run that left all sources says so.
-    pub fn ended_word(&self) -> &'static str {
+    pub(crate) fn ended_word(&self) -> &'static str {
         let left = json!(Ended::Left);
         let is_left = !self.sources.is_empty() && self.sources.iter().all(|s| s["status"] == left);
         match self.status {
@@ -255,7 +255,7 @@ impl RunRecord {
     }
 
     /// How it stands, for those who ask at `now`.
-    pub fn shown_status(&self, now: OffsetDateTime) -> RunStatus {
+    pub(crate) fn shown_status(&self, now: OffsetDateTime) -> RunStatus {
         // Work that waits in a queue says nothing; what is dead of it is closed by the timer.
         let most = if self.queued.is_empty() { SILENCE } else { QUEUED_SILENCE };
         let silent = self.status == RunStatus::Running && now - self.heartbeat > most;
@@ -297,7 +297,7 @@ impl RunRecord {
     }
 
     /// Why nothing could be done, in a line.
-    pub fn first_problem(&self) -> String {
+    pub(crate) fn first_problem(&self) -> String {
         let of_sources =
             self.sources.iter().filter_map(|source| source.get("problems")?.as_array()).flatten();
         let message = self
@@ -310,7 +310,7 @@ impl RunRecord {
 }
 
 /// A report as it was stored under the name `blob`, its long lists cut.
-pub fn stored_line(report: Value, blob: &str) -> Value {
+pub(crate) fn stored_line(report: Value, blob: &str) -> Value {
     let mut report = report;
     if let Some(object) = report.as_object_mut() {
         let looked = object.remove("ended");
@@ -328,12 +328,12 @@ pub fn waiting_line(source: &str) -> Value {
 }
 
 /// The line of a source that a run is busy with.
-pub fn running_line(source: &str) -> Value {
+pub(crate) fn running_line(source: &str) -> Value {
     json!({ "source": source, "status": RunStatus::Running })
 }
 
 /// Whether a source's line says how it ended.
-pub fn is_final(line: &Value) -> bool {
+pub(crate) fn is_final(line: &Value) -> bool {
     line["status"] != json!(RunStatus::Running)
 }
 

@@ -76,21 +76,8 @@ impl Records {
         }
     }
 
-    /// The last runs as they are stored, newest first, at most `limit`.
-    pub async fn stored_last(
-        &self,
-        limit: usize,
-        now: OffsetDateTime,
-    ) -> Result<Vec<RunRecord>, StoreError> {
-        let mut records = Vec::new();
-        for name in self.last_names(limit, now).await? {
-            records.extend(self.read(&name).await?);
-        }
-        Ok(records)
-    }
-
     /// The records of the last runs, newest first, at most `limit`.
-    pub async fn last_names(
+    pub(crate) async fn last_names(
         &self,
         limit: usize,
         now: OffsetDateTime,
@@ -107,7 +94,7 @@ impl Records {
     }
 
     /// The records of the runs before the run `before`, newest first, at most `limit`.
-    pub async fn names_before(
+    pub(crate) async fn names_before(
         &self,
         before: &str,
         limit: usize,
@@ -128,7 +115,7 @@ impl Records {
 
     /// Changes the record of the run `id`; `change` is called again each time that another writer
     /// was quicker. `None` if there is no such record.
-    pub async fn change(
+    pub(crate) async fn change(
         &self,
         id: &str,
         change: impl Fn(&mut RunRecord),
@@ -162,7 +149,7 @@ impl Records {
 
     /// The record of the run `id` as it is stored; `None` if there is none. One that cannot be read
     /// is an error here.
-    pub async fn stored(&self, id: &str) -> Result<Option<RunRecord>, StateError> {
+    pub(crate) async fn stored(&self, id: &str) -> Result<Option<RunRecord>, StateError> {
         let Some(name) = run_record(id) else { return Ok(None) };
         Ok(self.tagged(&name).await?.map(|(record, _)| record))
     }

@@ -14,7 +14,7 @@ use crate::rules::expect::WindowState;
 use crate::state::paths::day;
 
 /// Days that are kept.
-pub const KEPT: usize = 62;
+pub(crate) const KEPT: usize = 62;
 
 /// How a day was: the worst of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -43,7 +43,7 @@ impl DayState {
     }
 
     /// Of a window of an expectation; `None` while nobody can say.
-    pub fn of_window(standing: &ExpectationStanding) -> Option<Self> {
+    pub(crate) fn of_window(standing: &ExpectationStanding) -> Option<Self> {
         match standing.state {
             WindowState::Due => None,
             WindowState::Met if standing.late_by.is_some() => Some(Self::Late),
@@ -86,7 +86,7 @@ pub struct SourceDays {
 
 impl SourceDays {
     /// Takes in a pass that began at `began`; each pass once.
-    pub fn take_in(&mut self, began: OffsetDateTime, line: &Value) {
+    pub(crate) fn take_in(&mut self, began: OffsetDateTime, line: &Value) {
         let today = began.to_offset(time::UtcOffset::UTC).date();
         self.go_to(today);
         let Some(at) = self.position(today) else { return };
@@ -162,7 +162,7 @@ impl SourceDays {
     }
 
     /// How the source was on `day`: its passes and its feeds.
-    pub fn state(&self, day: Date) -> DayState {
+    pub(crate) fn state(&self, day: Date) -> DayState {
         let feeds = self.feeds.values().map(|letters| self.letter(letters, day));
         feeds.fold(self.letter(&self.states, day), DayState::max)
     }
@@ -179,7 +179,7 @@ impl SourceDays {
     }
 
     /// How a feed was on `day`.
-    pub fn feed(&self, name: &str, day: Date) -> DayState {
+    pub(crate) fn feed(&self, name: &str, day: Date) -> DayState {
         self.feeds.get(name).map_or(DayState::None, |letters| self.letter(letters, day))
     }
 }

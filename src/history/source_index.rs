@@ -128,7 +128,7 @@ pub struct AskedFor {
 
 impl SourceEntry {
     /// How far back the next run looks for what earlier ones left undone.
-    pub fn looks_back_to(&self) -> Option<OffsetDateTime> {
+    pub(crate) fn looks_back_to(&self) -> Option<OffsetDateTime> {
         let good = self.standing.as_ref().and_then(|standing| standing.good);
         self.settled.or(self.unsettled_since).or(good)
     }
@@ -164,7 +164,7 @@ impl SourceIndex {
     }
 
     /// Takes in which sources `record` says were looked at.
-    pub fn take_in(&mut self, record: &RunRecord) {
+    pub(crate) fn take_in(&mut self, record: &RunRecord) {
         let run = record.run.as_ref().unwrap_or(&record.id);
         for line in record.sources.iter().filter(|line| is_final(line)) {
             let Some(source) = line["source"].as_str() else { continue };
@@ -207,14 +207,14 @@ impl SourceIndex {
     }
 
     /// Whether a run that began at `since` or later has looked at `source`.
-    pub fn looked_since(&self, source: &str, since: OffsetDateTime) -> bool {
+    pub(crate) fn looked_since(&self, source: &str, since: OffsetDateTime) -> bool {
         let run = self.sources.get(source).and_then(|entry| entry.run.as_ref());
         run.is_some_and(|run| run.as_str() >= paths::stamp(since).as_str())
     }
 }
 
 /// What is stored, with its tag; `None`: there is none, or none that can be read.
-pub async fn read(state: &StateStore) -> Result<Option<(SourceIndex, Etag)>, StateError> {
+pub(crate) async fn read(state: &StateStore) -> Result<Option<(SourceIndex, Etag)>, StateError> {
     match state.get_json(&paths::sources(), MAX_BYTES, "reading when sources were looked at").await
     {
         Err(error @ StateError::Damaged { .. }) => {
@@ -230,7 +230,9 @@ pub async fn read(state: &StateStore) -> Result<Option<(SourceIndex, Etag)>, Sta
 }
 
 /// What is stored, and the condition under which it may be replaced.
-pub async fn read_to_replace(state: &StateStore) -> Result<(SourceIndex, Condition), StateError> {
+pub(crate) async fn read_to_replace(
+    state: &StateStore,
+) -> Result<(SourceIndex, Condition), StateError> {
     Ok(match read(state).await? {
         Some((index, etag)) => (index, Condition::IfMatch(etag)),
         None => (SourceIndex::default(), Condition::IfAbsent),
@@ -239,7 +241,7 @@ pub async fn read_to_replace(state: &StateStore) -> Result<(SourceIndex, Conditi
 
 /// Replaces what is stored. False: another writer was quicker; the wait before the next try is over
 /// then.
-pub async fn replace(
+pub(crate) async fn replace(
     state: &StateStore,
     index: &SourceIndex,
     condition: &Condition,
@@ -299,7 +301,7 @@ pub async fn note(state: &StateStore, record: &RunRecord) {
 }
 
 /// Notes that nobody knows what the index of names covers.
-pub async fn lose_names(state: &StateStore) {
+pub(crate) async fn lose_names(state: &StateStore) {
     let lost = change(state, |index| index.names.back_to = None);
     if let Err(error) = lost.await {
         let error = chain(&error);
@@ -309,7 +311,7 @@ pub async fn lose_names(state: &StateStore) {
 
 /// Notes that the index of names goes back to the run `to`, if it went back to `from` until now.
 /// What cannot be written costs reading.
-pub async fn cover_names(state: &StateStore, from: &Option<String>, to: Option<String>) {
+pub(crate) async fn cover_names(state: &StateStore, from: &Option<String>, to: Option<String>) {
     let noted = change(state, |index| {
         if index.names.back_to == *from {
             index.names.back_to.clone_from(&to);

@@ -48,7 +48,7 @@ pub struct Office<'a> {
 
 impl Office<'_> {
     /// Takes the ends of runs into the index of sources. The index as it is then.
-    pub async fn fold(&self, now: OffsetDateTime) -> Result<SourceIndex, StateError> {
+    pub(crate) async fn fold(&self, now: OffsetDateTime) -> Result<SourceIndex, StateError> {
         for tries in 0.. {
             let (before, condition) = source_index::read_to_replace(self.state).await?;
             let mut index = before.clone();

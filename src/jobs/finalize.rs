@@ -22,7 +22,7 @@ const READ_AT_ONCE: usize = 16;
 
 /// Closes the pass if all of it is done, and returns its report. Many may do so at once, and a
 /// killed one is followed by the next: each step can be done again.
-pub async fn close_if_done(
+pub(crate) async fn close_if_done(
     pass_store: &PassStore,
     plan: &PiecePlan,
     folder: &JobFolder,
@@ -82,7 +82,7 @@ fn told(lines: &[u8], schema: u32) -> Vec<u8> {
 }
 
 /// The last steps, when the report is there.
-pub async fn finish(
+pub(crate) async fn finish(
     pass_store: &PassStore,
     pass: &str,
     folder: &JobFolder,

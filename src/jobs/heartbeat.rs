@@ -45,7 +45,7 @@ impl PieceCounter {
     }
 
     /// So many files failed before they were begun.
-    pub fn add_all(&self, failed: usize) {
+    pub(crate) fn add_all(&self, failed: usize) {
         self.files.fetch_add(failed as u64, Ordering::Relaxed);
         self.failed.fetch_add(failed as u64, Ordering::Relaxed);
     }
@@ -62,7 +62,7 @@ impl PieceCounter {
 }
 
 /// Writes that a worker is at its piece, at once and then 20 seconds.
-pub async fn beat(run: Arc<Run>, name: BlobName, counting: Arc<PieceCounter>) {
+pub(crate) async fn beat(run: Arc<Run>, name: BlobName, counting: Arc<PieceCounter>) {
     loop {
         let mut metadata = metadata([(AT, stamp(OffsetDateTime::now_utc()))]);
         metadata.extend(counting.counts().pairs().map(|(name, value)| (name.to_owned(), value)));

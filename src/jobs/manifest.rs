@@ -19,7 +19,7 @@ use crate::transfer::run_manifest::Appender;
 const MAX_OVERTAKEN: usize = 100;
 
 /// A manifest that is being written.
-pub struct JobManifest<'a> {
+pub(crate) struct JobManifest<'a> {
     pass_store: &'a PassStore,
     name: BlobName,
     position: u64,

@@ -90,7 +90,7 @@ impl Message {
     }
 
     /// As [`Message::parse`], of JSON.
-    pub fn read(value: Value) -> Result<Self, Unreadable> {
+    pub(crate) fn read(value: Value) -> Result<Self, Unreadable> {
         match value["v"].as_u64().filter(|version| *version > VERSION) {
             Some(version) => Err(Unreadable::Later(version)),
             None => Ok(serde_json::from_value(value)?),

@@ -51,7 +51,7 @@ impl JobFolder {
     }
 
     /// The name of the blob that is `kind`.
-    pub fn blob(&self, kind: JobKind) -> BlobName {
+    pub(crate) fn blob(&self, kind: JobKind) -> BlobName {
         let name = match kind {
             JobKind::Plan => "plan.json".to_owned(),
             JobKind::Piece(id) => format!("piece-{id}.ndjson"),
@@ -65,7 +65,7 @@ impl JobFolder {
     }
 
     /// What the blob `name` is; `None` if it is none of ours.
-    pub fn kind(&self, name: &str) -> Option<JobKind> {
+    pub(crate) fn kind(&self, name: &str) -> Option<JobKind> {
         let name = name.strip_prefix(&self.prefix)?;
         if name == "plan.json" {
             return Some(JobKind::Plan);

@@ -79,7 +79,7 @@ impl PassStore {
     }
 
     /// Writes JSON, over what is there.
-    pub async fn write_json(
+    pub(crate) async fn write_json(
         &self,
         name: &BlobName,
         value: &impl Serialize,
@@ -92,7 +92,7 @@ impl PassStore {
 
     /// Writes JSON unless the blob is there; whether it is known to be this. An answer can be lost,
     /// so it may be ours all the same.
-    pub async fn write_json_once(
+    pub(crate) async fn write_json_once(
         &self,
         name: &BlobName,
         value: &impl Serialize,

@@ -17,11 +17,11 @@ use crate::state::version;
 use crate::transfer::request::Transfer;
 
 /// The version of all that is written here.
-pub const SCHEMA: u32 = version::VERSION;
+pub(crate) const SCHEMA: u32 = version::VERSION;
 
 /// What a survey came to, and how its work was cut.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PiecePlan {
+pub(crate) struct PiecePlan {
     /// See [`SCHEMA`].
     pub schema: u32,
     /// The run.
@@ -97,7 +97,7 @@ pub struct Item {
 
 /// What became of a piece.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PieceOutcome {
+pub(crate) struct PieceOutcome {
     /// See [`SCHEMA`].
     pub schema: u32,
     /// Counts and failures of its files.
@@ -226,7 +226,7 @@ impl PieceLine {
 }
 
 /// A piece as it is stored: a line for its header, and one for each file.
-pub fn to_bytes(header: &Header, items: &[Item]) -> Bytes {
+pub(crate) fn to_bytes(header: &Header, items: &[Item]) -> Bytes {
     let mut bytes = serde_json::to_vec(header).expect("a header holds nothing that JSON cannot");
     for item in items {
         bytes.push(b'\n');
@@ -238,7 +238,7 @@ pub fn to_bytes(header: &Header, items: &[Item]) -> Bytes {
 }
 
 /// Reads what [`to_bytes`] wrote, or says what is wrong with it.
-pub fn parse(bytes: &[u8]) -> Result<(Header, Vec<Item>), String> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<(Header, Vec<Item>), String> {
     let whole = bytes.strip_suffix(b"\n").ok_or("its last line does not end")?;
     let mut lines = whole.split(|byte| *byte == b'\n');
     let header: Header = serde_json::from_slice(lines.next().unwrap_or_default())

@@ -24,7 +24,7 @@ use crate::transfer::context::Pass;
 use crate::transfer::settings::Source;
 
 /// See the module.
-pub struct PieceJob<'a> {
+pub(crate) struct PieceJob<'a> {
     /// The run, the source and the queue.
     pub pass_store: &'a PassStore,
     /// The plan of the pass.
@@ -58,7 +58,7 @@ impl<'a> PieceJob<'a> {
     }
 
     /// Whether the piece has a result.
-    pub async fn is_done(&self) -> Result<bool, WorkError> {
+    pub(crate) async fn is_done(&self) -> Result<bool, WorkError> {
         Ok(self.progress().await?.results.contains_key(&self.id))
     }
 
@@ -159,7 +159,7 @@ impl<'a> PieceJob<'a> {
     }
 
     /// Writes what became of the piece, unless another worker has. Whether this result is stored.
-    pub async fn write_result(&self, outcome: &PieceOutcome) -> Result<bool, WorkError> {
+    pub(crate) async fn write_result(&self, outcome: &PieceOutcome) -> Result<bool, WorkError> {
         let report = &outcome.report;
         let counts = JobCounts {
             files: report.listed,

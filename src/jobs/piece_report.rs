@@ -9,7 +9,7 @@ use crate::report::{Line, Outcome, SourceReport};
 use crate::rules::plan::Why;
 
 /// What is told of a piece: its part of the report, and its lines of the manifest.
-pub struct PieceReport {
+pub(crate) struct PieceReport {
     /// Counts and failures.
     pub report: SourceReport,
     /// Lines of the manifest.

@@ -41,7 +41,7 @@ const WRITTEN_AT_ONCE: usize = 16;
 
 /// Plans the pass of this run, unless it is planned, there is nothing to do, or another run is at
 /// the source.
-pub async fn plan(pass_store: &PassStore) -> Result<Came, WorkError> {
+pub(crate) async fn plan(pass_store: &PassStore) -> Result<Came, WorkError> {
     let source = Source {
         connections: pass_store.source.connections.min(LOGINS),
         ..pass_store.source.clone()

@@ -14,7 +14,7 @@ use crate::store::contract::{BlobInfo, Store, StoreError};
 const DEAD: time::Duration = time::Duration::seconds(60);
 
 /// The metadata that tells when something was.
-pub const AT: &str = "at";
+pub(crate) const AT: &str = "at";
 /// The metadata of a result that tells whether a rest was handed on.
 pub const REST: &str = "rest";
 
@@ -74,7 +74,7 @@ pub struct Sign {
 
 /// How a pass stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PassProgress {
+pub(crate) struct PassProgress {
     /// Pieces that workers are or were at.
     pub beats: BTreeMap<PieceId, Sign>,
     /// Pieces that are done.
@@ -104,24 +104,24 @@ impl PassProgress {
     }
 
     /// Whether a worker has ever been at piece `id`.
-    pub fn was_begun(&self, id: PieceId) -> bool {
+    pub(crate) fn was_begun(&self, id: PieceId) -> bool {
         self.beats.contains_key(&id) || self.results.contains_key(&id)
     }
 
     /// Pieces that workers are at, or died at.
-    pub fn at_work(&self) -> impl Iterator<Item = PieceId> + '_ {
+    pub(crate) fn at_work(&self) -> impl Iterator<Item = PieceId> + '_ {
         self.beats.keys().copied().filter(|id| !self.results.contains_key(id))
     }
 
     /// Pieces whose workers died, as it seems at `now`.
-    pub fn stranded(&self, now: OffsetDateTime) -> impl Iterator<Item = PieceId> + '_ {
+    pub(crate) fn stranded(&self, now: OffsetDateTime) -> impl Iterator<Item = PieceId> + '_ {
         self.at_work().filter(move |id| self.beats[id].at.is_some_and(|at| now - at > DEAD))
     }
 
     /// Which piece a worker looks after whose lane, one of `lanes`, has come to its end: the first
     /// one takes the first piece that others are at, the second one the second. Where more lanes
     /// have ended than go on, no more need be looked after.
-    pub fn looked_after(&self, lanes: u32) -> Option<PieceId> {
+    pub(crate) fn looked_after(&self, lanes: u32) -> Option<PieceId> {
         let others = self.at_work().count();
         let ended = (lanes as usize).saturating_sub(others);
         self.at_work().nth(ended.checked_sub(1)?)

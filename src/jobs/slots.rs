@@ -12,11 +12,11 @@ use crate::store::holder::Holder;
 
 /// A login must be closed before another worker may take its slot: a worker that loses one stops so
 /// much earlier.
-pub const EARLY: Duration = Duration::from_secs(20);
+pub(crate) const EARLY: Duration = Duration::from_secs(20);
 
 /// Takes `wanted` of the source's slots, or fewer if no more are free. `who` is nobody else's name.
 /// `lost` is cancelled when one of them is lost.
-pub async fn take(
+pub(crate) async fn take(
     pass_store: &PassStore,
     who: &str,
     wanted: usize,
@@ -50,7 +50,7 @@ pub async fn take(
 }
 
 /// Gives slots back.
-pub async fn over(held: Vec<LeaseGuard>) {
+pub(crate) async fn over(held: Vec<LeaseGuard>) {
     for one in held {
         one.over().await;
     }
@@ -69,6 +69,6 @@ pub fn random() -> u16 {
 
 /// A wait of `least` and up to as much again: those who wait for the same thing do not come back at
 /// once.
-pub fn some_time(least: Duration) -> Duration {
+pub(crate) fn some_time(least: Duration) -> Duration {
     least + least.mul_f64(f64::from(random()) / f64::from(u16::MAX))
 }

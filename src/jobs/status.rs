@@ -17,7 +17,7 @@ const MAX_BYTES: u64 = 64 << 20;
 
 /// How a pass stands.
 #[derive(Debug)]
-pub enum Standing {
+pub(crate) enum Standing {
     /// It is over; its report as it was stored.
     Over(Value),
     /// Workers are at it.
@@ -28,7 +28,7 @@ pub enum Standing {
 
 /// A pass in the works.
 #[derive(Debug)]
-pub struct PassUnderWay {
+pub(crate) struct PassUnderWay {
     /// What is to be done.
     pub plan: PiecePlan,
     /// How much of it is.
@@ -40,7 +40,11 @@ pub struct PassUnderWay {
 }
 
 /// How the pass of `run` over `source` stands.
-pub async fn standing(state: &StateStore, source: &str, run: &str) -> Result<Standing, WorkError> {
+pub(crate) async fn standing(
+    state: &StateStore,
+    source: &str,
+    run: &str,
+) -> Result<Standing, WorkError> {
     // Twice: it may be closed between the two looks.
     for last in [false, true] {
         let name = StatePaths::of(source).report(run);

@@ -34,7 +34,7 @@ use crate::transfer::settings::Source;
 const HIDDEN: Duration = Duration::from_secs(300);
 /// A pass that nothing was heard of for so long is looked at. The host brings the message of a
 /// killed worker again after ten minutes.
-pub const SILENCE: time::Duration = time::Duration::minutes(15);
+pub(crate) const SILENCE: time::Duration = time::Duration::minutes(15);
 /// A pass that nothing was heard of for so long is ended, whatever waits in the queue.
 const LONG_SILENCE: time::Duration = time::Duration::hours(24);
 
@@ -291,7 +291,7 @@ async fn end(pass_store: &PassStore, open: &OpenPass) -> Result<Option<SourceRep
 
 /// Ends the pass `open` if nothing was heard of it for [`SILENCE`], for a run that has no queue and
 /// wants to begin. Whether the source is free now.
-pub async fn end_if_silent(
+pub(crate) async fn end_if_silent(
     run: &Arc<Run>,
     source: &Source,
     open: &OpenPass,

@@ -40,7 +40,11 @@ const LOOKED_AFTER: Duration = Duration::from_secs(45);
 const INTERRUPTIONS: u32 = 3;
 
 /// Does the piece `id` of the pass `name`, unless it is done, or another worker is at it.
-pub async fn work(pass_store: &PassStore, name: &str, id: PieceId) -> Result<Came, WorkError> {
+pub(crate) async fn work(
+    pass_store: &PassStore,
+    name: &str,
+    id: PieceId,
+) -> Result<Came, WorkError> {
     let Some(job) = PieceJob::find(pass_store, name, id).await? else { return Ok(Came::Over) };
     if finish_if_over(&job).await? {
         return Ok(Came::Over);
@@ -228,7 +232,7 @@ async fn bring(
 }
 
 /// A file that an earlier worker at this piece has recorded.
-pub fn recorded_before(done: &Recorded) -> (RemoteFile, Outcome) {
+pub(crate) fn recorded_before(done: &Recorded) -> (RemoteFile, Outcome) {
     let file = RemoteFile {
         path: done.path.clone(),
         size: done.known.size,
@@ -304,7 +308,7 @@ fn hand_on(
 /// for it. So a piece whose worker seems to be dead is sent again, and a worker that has no more to
 /// do in its own lane sends one message that looks after a piece of another: it comes back until
 /// that piece has a result, and does it once the lease of the dead lapses.
-pub async fn what_comes_next(job: &PieceJob<'_>) -> Result<Came, WorkError> {
+pub(crate) async fn what_comes_next(job: &PieceJob<'_>) -> Result<Came, WorkError> {
     let (id, plan, state) = (job.id, &job.plan, job.progress().await?);
     let rest = state.results.get(&id).is_some_and(|sign| sign.rest);
     let following = if rest { Some(id.rest()) } else { next(id, plan.lanes, plan.pieces) };

@@ -46,7 +46,7 @@ impl<T: PartialEq> Race<T> {
         cause: StoreError,
     ) -> Result<(), LedgerError> {
         if self.0.as_ref() == Some(&seen) {
-            return Err(shelf.failed(cause.as_no_race()));
+            return Err(shelf.failed(cause.into_no_race()));
         }
         self.0 = Some(seen);
         Ok(())
@@ -63,7 +63,7 @@ pub enum Appended {
 }
 
 /// A head, and the tag to replace it under.
-pub type Tagged = (Head, Etag);
+pub(crate) type Tagged = (Head, Etag);
 
 impl LedgerBlobs {
     /// The names of the source's state.
@@ -132,7 +132,7 @@ impl LedgerBlobs {
     }
 
     /// The tag of the head, whatever it holds.
-    pub async fn head_tag(&self) -> Result<Option<Etag>, LedgerError> {
+    pub(crate) async fn head_tag(&self) -> Result<Option<Etag>, LedgerError> {
         let blob = self.blob(HEAD)?;
         let found =
             retry(&self.policy, &self.cancel, "looking at the ledger", |_| self.store.head(&blob))
@@ -158,7 +158,7 @@ impl LedgerBlobs {
     /// writer was quicker, or if this one was and its answer was lost: the caller reads the head
     /// again and sees. `race` is the one that this caller is in: it ends when the store refuses
     /// twice under the same tag.
-    pub async fn swap(
+    pub(crate) async fn swap(
         &self,
         head: &Head,
         under: Option<&Etag>,
@@ -182,7 +182,7 @@ impl LedgerBlobs {
     }
 
     /// Writes a blob of a snapshot under a name that nobody else has.
-    pub async fn put_piece(
+    pub(crate) async fn put_piece(
         &self,
         name: String,
         bytes: Bytes,
@@ -238,7 +238,7 @@ impl LedgerBlobs {
 
     /// Makes a journal that begins with `bytes`, under a name from `name`: another one after each
     /// try that may have its effect later. What such a try leaves behind is an orphan.
-    pub async fn append_new(
+    pub(crate) async fn append_new(
         &self,
         name: impl Fn() -> String,
         bytes: Bytes,
@@ -276,7 +276,7 @@ impl LedgerBlobs {
     }
 
     /// As [`LedgerBlobs::remove`], by names in the ledger's folder.
-    pub async fn remove_named(&self, names: Vec<String>) {
+    pub(crate) async fn remove_named(&self, names: Vec<String>) {
         self.remove(names.iter().filter_map(|name| self.blob(name).ok()).collect()).await;
     }
 

@@ -35,7 +35,10 @@ impl LedgerCache {
     }
 
     /// The ledger of `shelf` as it was read last, if it has not changed.
-    pub async fn current(&self, shelf: &LedgerBlobs) -> Result<Option<LedgerLoaded>, LedgerError> {
+    pub(crate) async fn current(
+        &self,
+        shelf: &LedgerBlobs,
+    ) -> Result<Option<LedgerLoaded>, LedgerError> {
         let Some(loaded) = self.kept().and_then(|kept| kept.get(&shelf.source).cloned()) else {
             return Ok(None);
         };
@@ -47,7 +50,7 @@ impl LedgerCache {
     }
 
     /// Keeps what was read, if there is room and a later look can tell whether it has changed.
-    pub fn keep(&self, shelf: &LedgerBlobs, loaded: &LedgerLoaded) {
+    pub(crate) fn keep(&self, shelf: &LedgerBlobs, loaded: &LedgerLoaded) {
         let Some(mut kept) = self.kept() else { return };
         kept.remove(&shelf.source);
         let files: usize = kept.values().map(|other| other.index.len()).sum();

@@ -63,7 +63,7 @@ pub struct Folded {
 /// this one) into a new snapshot. `None` if another writer did so at the same time: then its state
 /// is valid, and ours is gone. `have` is a snapshot that is in memory already, by its place in the
 /// head that it was read with.
-pub async fn fold(
+pub(crate) async fn fold(
     shelf: &LedgerBlobs,
     tuning: &Tuning,
     run: &str,
@@ -205,7 +205,7 @@ async fn gather(
 
 /// A snapshot that is written and not yet valid.
 #[derive(Debug)]
-pub struct Generation {
+pub(crate) struct Generation {
     number: u64,
     index: Piece,
     shards: Vec<Option<Piece>>,
@@ -239,7 +239,7 @@ fn range(n: usize, shards: usize) -> Range<u64> {
 
 /// Writes the snapshot of `base` with `entries`, of which later ones count, over it. Shards of
 /// which nothing changes stay as they are. One old shard after the other is in memory.
-pub async fn write_generation(
+pub(crate) async fn write_generation(
     shelf: &LedgerBlobs,
     tuning: &Tuning,
     base: &Head,
@@ -297,7 +297,7 @@ pub async fn write_generation(
 }
 
 /// The entries of a shard.
-pub async fn read_shard(
+pub(crate) async fn read_shard(
     shelf: &LedgerBlobs,
     piece: &Piece,
     range: &Range<u64>,

@@ -6,7 +6,7 @@ use crate::store::contract::{StoreError, StoreKind};
 
 /// The version of the ledger's blobs. Those of a later release are refused, not guessed at. Version
 /// 1 was one journal without a head, version 2 is release 0.1; both are taken over.
-pub const SCHEMA: u32 = 3;
+pub(crate) const SCHEMA: u32 = 3;
 
 /// What is wrong with a blob of our state.
 #[derive(Debug, thiserror::Error)]

@@ -27,7 +27,7 @@ pub struct Piece {
 
 impl Piece {
     /// Refuses bytes that are not those that were written.
-    pub fn verify(&self, blob: &BlobName, bytes: &[u8]) -> Result<(), BadState> {
+    pub(crate) fn verify(&self, blob: &BlobName, bytes: &[u8]) -> Result<(), BadState> {
         let bad = |why: String| Err(BadState::Blob { blob: blob.as_str().to_owned(), why });
         if bytes.len() as u64 != self.bytes {
             return bad(format!("it has {} bytes instead of {}", bytes.len(), self.bytes));
@@ -122,7 +122,7 @@ impl Head {
     }
 
     /// Reads what [`Head::to_bytes`] wrote.
-    pub fn parse(blob: &BlobName, bytes: &[u8]) -> Result<Self, BadState> {
+    pub(crate) fn parse(blob: &BlobName, bytes: &[u8]) -> Result<Self, BadState> {
         let bad = |why: String| BadState::Blob { blob: blob.as_str().to_owned(), why };
         let value: serde_json::Value =
             serde_json::from_slice(bytes).map_err(|error| bad(error.to_string()))?;
@@ -144,7 +144,7 @@ impl Head {
     }
 
     /// Whether `bytes` are a head of [`moved`].
-    pub fn is_moved(bytes: &[u8]) -> bool {
+    pub(crate) fn is_moved(bytes: &[u8]) -> bool {
         serde_json::from_slice::<serde_json::Value>(bytes)
             .is_ok_and(|value| value[MOVED].is_string())
     }
@@ -159,7 +159,7 @@ impl Head {
 
 /// A name that no other blob has, with the time in it, so that orphans can be told from what is
 /// being written now.
-pub fn new_name(kind: &str, ending: &str) -> String {
+pub(crate) fn new_name(kind: &str, ending: &str) -> String {
     let mut nonce = [0u8; 8];
     random::of_name(&mut nonce);
     format!("{kind}-{}-{}{ending}", stamp(OffsetDateTime::now_utc()), hex(&nonce))
@@ -180,7 +180,7 @@ pub fn stamp(at: OffsetDateTime) -> String {
 }
 
 /// When a blob of [`new_name`] got its name; `None` for any other.
-pub fn stamp_of(name: &str) -> Option<&str> {
+pub(crate) fn stamp_of(name: &str) -> Option<&str> {
     let at = name.split('-').rev().nth(1)?;
     (at.len() == 16 && at.ends_with('Z') && at.as_bytes()[8] == b'T').then_some(at)
 }

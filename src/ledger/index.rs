@@ -18,7 +18,7 @@ use crate::source::contract::ShareId;
 
 /// The latest record of each path: a snapshot, and what was recorded since.
 #[derive(Clone, Debug, Default)]
-pub struct Index {
+pub(crate) struct Index {
     snapshot: Snapshot,
     since: HashMap<Key, IndexPacked>,
     /// How many of `since` the snapshot does not know.
@@ -52,18 +52,18 @@ fn is_piece(run: &str) -> bool {
 
 /// Whether the settings `now` are those that were `noted` last. Nothing is noted of the layouts
 /// that a ledger begins with.
-pub fn is_layout(noted: Option<&str>, now: &str) -> bool {
+pub(crate) fn is_layout(noted: Option<&str>, now: &str) -> bool {
     noted.map_or(["path", "by-type"].contains(&now), |noted| noted == now)
 }
 
 impl OpenRuns {
     /// A writer of `journal` died in the midst of an append: as good as a run that did not end.
-    pub fn note_torn(&mut self, journal: &str) {
+    pub(crate) fn note_torn(&mut self, journal: &str) {
         self.0.push(format!("torn in {journal}"));
     }
 
     /// Takes in a record.
-    pub fn apply(&mut self, record: &Record) {
+    pub(crate) fn apply(&mut self, record: &Record) {
         match record {
             Record::Begin { run, .. } => self.0.push(run.clone()),
             Record::End { run, .. } => {
@@ -95,7 +95,7 @@ impl UntoldRuns {
     }
 
     /// Takes in a record.
-    pub fn apply(&mut self, record: &Record) {
+    pub(crate) fn apply(&mut self, record: &Record) {
         match record {
             Record::File(file) if file.is_work() => match self.0.get_mut(file.run()) {
                 Some((records, _)) => *records += 1,
@@ -122,7 +122,7 @@ impl UntoldRuns {
     }
 
     /// Whether there are others than `run`.
-    pub fn has_others(&self, run: &str) -> bool {
+    pub(crate) fn has_others(&self, run: &str) -> bool {
         let untold =
             |(name, (records, told)): (&String, &(u64, u64))| name != run && records > told;
         self.0.iter().any(untold)
@@ -137,7 +137,7 @@ impl UntoldRuns {
 impl Index {
     /// Takes a snapshot in place of everything; `open` are the runs that had not ended then,
     /// `untold` those that no manifest may tell of.
-    pub fn begin_with(&mut self, snapshot: Snapshot, open: OpenRuns, untold: UntoldRuns) {
+    pub(crate) fn begin_with(&mut self, snapshot: Snapshot, open: OpenRuns, untold: UntoldRuns) {
         *self = Self {
             snapshot,
             open,
@@ -156,12 +156,12 @@ impl Index {
     }
 
     /// See [`OpenRuns::note_torn`].
-    pub fn note_torn(&mut self, journal: &str) {
+    pub(crate) fn note_torn(&mut self, journal: &str) {
         self.open.note_torn(journal);
     }
 
     /// Takes in a record. The same record twice changes nothing.
-    pub fn apply(&mut self, record: &Record) {
+    pub(crate) fn apply(&mut self, record: &Record) {
         self.open.apply(record);
         self.untold.apply(record);
         match record {
@@ -190,7 +190,7 @@ impl Index {
     }
 
     /// The head says so.
-    pub fn set_layout(&mut self, layout: Option<String>) {
+    pub(crate) fn set_layout(&mut self, layout: Option<String>) {
         self.layout = layout;
     }
 
@@ -200,22 +200,22 @@ impl Index {
     }
 
     /// The head says so.
-    pub fn set_share(&mut self, share: Option<ShareId>) {
+    pub(crate) fn set_share(&mut self, share: Option<ShareId>) {
         self.share = share;
     }
 
     /// Whether a rebuild was the last to write: what it was made from may bear any names.
-    pub fn is_rebuilt(&self) -> bool {
+    pub(crate) fn is_rebuilt(&self) -> bool {
         self.open.0.iter().any(|run| run.starts_with("rebuild-"))
     }
 
     /// Whether the source's times move at every look.
-    pub fn is_restless(&self) -> bool {
+    pub(crate) fn is_restless(&self) -> bool {
         self.restless
     }
 
     /// The head says so.
-    pub fn set_restless(&mut self) {
+    pub(crate) fn set_restless(&mut self) {
         self.restless = true;
     }
 
@@ -265,7 +265,7 @@ impl Index {
     }
 
     /// Every sighting that counts.
-    pub fn all_seen(&self) -> impl Iterator<Item = &Seen> {
+    pub(crate) fn all_seen(&self) -> impl Iterator<Item = &Seen> {
         let of_snapshot = self.snapshot.all_seen();
         let newer = |key: &Key| self.seen.contains_key(key);
         let older = of_snapshot.filter(move |(key, _)| !newer(key)).map(|(_, seen)| seen);
@@ -306,12 +306,12 @@ impl Index {
     }
 
     /// Whether a run began and did not end, or nobody has told what it recorded.
-    pub fn unclean(&self) -> bool {
+    pub(crate) fn unclean(&self) -> bool {
         !self.open.0.is_empty() || !self.untold.is_empty()
     }
 
     /// Whether no manifest may tell all that runs other than `run` recorded.
-    pub fn has_others_untold(&self, run: &str) -> bool {
+    pub(crate) fn has_others_untold(&self, run: &str) -> bool {
         self.untold.has_others(run)
     }
 

@@ -69,7 +69,7 @@ impl Drop for ComingRecord {
 impl Journal {
     /// Stands ready to record for `run` what goes into the ledger that was read as `loaded`;
     /// `index` is told too.
-    pub fn of_ledger(
+    pub(crate) fn of_ledger(
         shelf: LedgerBlobs,
         run: &str,
         loaded: LedgerLoaded,
@@ -85,7 +85,7 @@ impl Journal {
     }
 
     /// Stands ready to append to a journal that was planned for a piece of work.
-    pub fn of_piece(shelf: LedgerBlobs, run: &str, own: OwnJournal) -> Self {
+    pub(crate) fn of_piece(shelf: LedgerBlobs, run: &str, own: OwnJournal) -> Self {
         Self::start(Tail::new(shelf, run, Some(own), None))
     }
 
@@ -104,7 +104,7 @@ impl Journal {
     }
 
     /// Whether a write has failed; all later ones fail too.
-    pub fn is_broken(&self) -> bool {
+    pub(crate) fn is_broken(&self) -> bool {
         self.broken.get().is_some()
     }
 
@@ -124,7 +124,7 @@ impl Journal {
     }
 
     /// As [`Journal::fold_if_due`], where more than `journals` are named.
-    pub async fn fold_above(&self, journals: usize) -> Result<(), LedgerError> {
+    pub(crate) async fn fold_above(&self, journals: usize) -> Result<(), LedgerError> {
         self.ask(Vec::new(), None, Some(journals)).await
     }
 

@@ -11,7 +11,7 @@ use crate::ledger::record::{Check, Record, Scan, scan};
 use crate::model::BlobName;
 
 /// How often another writer may be quicker before we give up.
-pub const MAX_OVERTAKEN: u32 = 1_000;
+pub(crate) const MAX_OVERTAKEN: u32 = 1_000;
 
 /// A journal that one writer appends to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub struct OwnJournal {
 /// damage, and one that was folded and removed does not come to life again when its writer appends
 /// to it. Nor when a request comes late: after a try that may have its effect later there is
 /// another name, so that what was tried under the one that is used is over.
-pub async fn make(shelf: &LedgerBlobs) -> Result<OwnJournal, LedgerError> {
+pub(crate) async fn make(shelf: &LedgerBlobs) -> Result<OwnJournal, LedgerError> {
     let line = Bytes::from(Record::Schema { version: SCHEMA }.to_line());
     let (position, sum) = (line.len() as u64, sum(&line));
     let name = shelf.append_new(|| new_name("journal", ".ndjson"), line).await?;
@@ -43,7 +43,7 @@ pub async fn make(shelf: &LedgerBlobs) -> Result<OwnJournal, LedgerError> {
 ///
 /// One that was folded before this returns is named no more: a writer that appends to it finds it
 /// ended.
-pub async fn name_in_head(
+pub(crate) async fn name_in_head(
     shelf: &LedgerBlobs,
     journals: &[OwnJournal],
     known: Option<Tagged>,
@@ -87,7 +87,10 @@ pub async fn name_in_head(
 /// Whether nobody has appended to `own` or removed it since it was made. A fold seals only what the
 /// head names, before its own head is valid: what a head read before this does not name, and is
 /// untouched, was never named.
-pub async fn is_untouched(shelf: &LedgerBlobs, own: &OwnJournal) -> Result<bool, LedgerError> {
+pub(crate) async fn is_untouched(
+    shelf: &LedgerBlobs,
+    own: &OwnJournal,
+) -> Result<bool, LedgerError> {
     let found = shelf.get(&shelf.blob(&own.name)?, 0).await?;
     Ok(found.is_some_and(|(_, bytes)| bytes.len() as u64 == own.position))
 }
@@ -105,7 +108,7 @@ pub struct JournalRaw {
 
 impl JournalRaw {
     /// Tells `visit` of each record and its line.
-    pub fn scan(&self, mut visit: impl FnMut(Record, Bytes)) -> Result<Scan, BadState> {
+    pub(crate) fn scan(&self, mut visit: impl FnMut(Record, Bytes)) -> Result<Scan, BadState> {
         scan(self.blob.as_str(), &self.bytes, self.check, |at, record| {
             visit(record, self.bytes.slice(at))
         })
@@ -113,7 +116,7 @@ impl JournalRaw {
 }
 
 /// Reads a journal that the head names.
-pub async fn read(shelf: &LedgerBlobs, name: &str) -> Result<JournalRaw, LedgerError> {
+pub(crate) async fn read(shelf: &LedgerBlobs, name: &str) -> Result<JournalRaw, LedgerError> {
     let blob = shelf.blob(name)?;
     let (_, bytes) = shelf.get(&blob, 0).await?.ok_or_else(|| shelf.missing(name))?;
     let raw = JournalRaw { blob, bytes, check: Check::Each };
@@ -127,7 +130,11 @@ pub async fn read(shelf: &LedgerBlobs, name: &str) -> Result<JournalRaw, LedgerE
 
 /// Ends the journal `name` for everybody, and reads all of it. Its writer's next append fails, and
 /// it goes on in another one; nothing that was appended before is lost.
-pub async fn seal(shelf: &LedgerBlobs, name: &str, run: &str) -> Result<JournalRaw, LedgerError> {
+pub(crate) async fn seal(
+    shelf: &LedgerBlobs,
+    name: &str,
+    run: &str,
+) -> Result<JournalRaw, LedgerError> {
     let (mut raw, mut race) = (read(shelf, name).await?, Race::default());
     for _ in 0..MAX_OVERTAKEN {
         let mut sealed = false;
@@ -165,7 +172,11 @@ fn seal_lines(torn: bool, run: &str) -> Bytes {
 }
 
 /// Ends a journal that may be damaged, without looking into it. One that is gone needs no end.
-pub async fn seal_blindly(shelf: &LedgerBlobs, name: &str, run: &str) -> Result<(), LedgerError> {
+pub(crate) async fn seal_blindly(
+    shelf: &LedgerBlobs,
+    name: &str,
+    run: &str,
+) -> Result<(), LedgerError> {
     let (blob, mut race) = (shelf.blob(name)?, Race::default());
     for _ in 0..MAX_OVERTAKEN {
         let Some((_, bytes)) = shelf.get(&blob, 0).await? else { return Ok(()) };
@@ -182,7 +193,7 @@ pub async fn seal_blindly(shelf: &LedgerBlobs, name: &str, run: &str) -> Result<
 }
 
 /// The journals of the release before this one, in their order. They had no head.
-pub async fn legacy(shelf: &LedgerBlobs) -> Result<Vec<JournalRaw>, LedgerError> {
+pub(crate) async fn legacy(shelf: &LedgerBlobs) -> Result<Vec<JournalRaw>, LedgerError> {
     let mut journals = Vec::new();
     loop {
         let blob = shelf.paths().legacy_journal(journals.len());

@@ -21,7 +21,7 @@ use crate::store::contract::StoreKind;
 const READ_AT_ONCE: usize = 16;
 
 /// How often the state may be folded while it is being read.
-pub const MAX_CHANGED: u32 = 10;
+pub(crate) const MAX_CHANGED: u32 = 10;
 
 /// Reads the ledger.
 pub async fn load(shelf: &LedgerBlobs) -> Result<LedgerLoaded, LedgerError> {
@@ -29,7 +29,7 @@ pub async fn load(shelf: &LedgerBlobs) -> Result<LedgerLoaded, LedgerError> {
 }
 
 /// As [`load`]; what this process has read before and has not changed is not read again.
-pub async fn load_with(
+pub(crate) async fn load_with(
     shelf: &LedgerBlobs,
     cache: &LedgerCache,
 ) -> Result<LedgerLoaded, LedgerError> {
@@ -103,7 +103,7 @@ async fn load_under(
 
 /// An error if there was a head once: an index comes with one, and nothing is recorded in a journal
 /// before a head names it. Without a head, all that was ingested would be taken for new.
-pub async fn must_be_first(shelf: &LedgerBlobs) -> Result<(), LedgerError> {
+pub(crate) async fn must_be_first(shelf: &LedgerBlobs) -> Result<(), LedgerError> {
     let pointer = pointer();
     let (names, elsewhere) = tokio::join!(shelf.names(), shelf.get(&pointer, 0));
     let names = match names {

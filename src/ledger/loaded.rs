@@ -26,12 +26,12 @@ pub struct LedgerLoaded {
 
 impl LedgerLoaded {
     /// Whether two requests tell if it has changed.
-    pub fn is_cheap_to_check(&self) -> bool {
+    pub(crate) fn is_cheap_to_check(&self) -> bool {
         self.head.is_some() && self.growing.len() <= 1
     }
 
     /// Whether the ledger is still as it was read: two requests at most.
-    pub async fn is_current(&self, shelf: &LedgerBlobs) -> Result<bool, LedgerError> {
+    pub(crate) async fn is_current(&self, shelf: &LedgerBlobs) -> Result<bool, LedgerError> {
         let read = self.head.as_ref().map(|(_, etag)| etag);
         let lengths = self.growing.iter().map(|(name, length)| async move {
             Ok::<_, LedgerError>(shelf.length(name).await? == Some(*length))

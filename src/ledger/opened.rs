@@ -67,7 +67,7 @@ impl Ledger {
     }
 
     /// [`Ledger::open`]; a ledger that is in `cache` and has not changed is not read again.
-    pub async fn open_cached(
+    pub(crate) async fn open_cached(
         store: Arc<dyn Store>,
         source: &str,
         run: &str,
@@ -136,7 +136,7 @@ impl Ledger {
     }
 
     /// Whether other settings named the blobs of the files that are known.
-    pub fn has_other_names(&self) -> bool {
+    pub(crate) fn has_other_names(&self) -> bool {
         let index = self.index();
         let known = index.len() > 0 && !index.is_rebuilt();
         known && self.layout.as_deref().is_some_and(|layout| !is_layout(index.layout(), layout))
@@ -168,17 +168,17 @@ impl Ledger {
 
     /// Whether an earlier run did not say that it ended: then a blob may be there that no record
     /// speaks of, and looking for it first saves a download.
-    pub fn unclean(&self) -> bool {
+    pub(crate) fn unclean(&self) -> bool {
         self.unclean
     }
 
     /// Whether the ledger is still as it was read. Nothing may have been written to it by this one.
-    pub async fn is_current(&self) -> Result<bool, LedgerError> {
+    pub(crate) async fn is_current(&self) -> Result<bool, LedgerError> {
         self.as_read.is_current(&self.shelf).await
     }
 
     /// Whether a write has failed, so that nothing more can be recorded.
-    pub fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.journal.is_broken()
     }
 
@@ -192,13 +192,13 @@ impl Ledger {
 
     /// Tells that a file is being committed, until what comes back is dropped: its record will
     /// come.
-    pub fn coming(&self) -> ComingRecord {
+    pub(crate) fn coming(&self) -> ComingRecord {
         self.journal.coming()
     }
 
     /// Waits until the beginning of this run is durable. An error if nothing may be committed: it
     /// could not be noted, or a record has failed since.
-    pub async fn may_commit(&self) -> Result<(), LedgerError> {
+    pub(crate) async fn may_commit(&self) -> Result<(), LedgerError> {
         let mut begun = self.begun.subscribe();
         let is_begun = match left_out!("begin-before-commit") {
             true => true,
@@ -223,17 +223,17 @@ impl Ledger {
     }
 
     /// Which file system the source's share was, as the last run saw it that noted that.
-    pub fn share(&self) -> Option<ShareId> {
+    pub(crate) fn share(&self) -> Option<ShareId> {
         self.index().share().cloned()
     }
 
     /// The source's share is this one by now; the next [`Ledger::begin`] notes it.
-    pub fn set_share(&self, share: &ShareId) {
+    pub(crate) fn set_share(&self, share: &ShareId) {
         *self.share.lock().expect("no code panics while it holds this lock") = Some(share.clone());
     }
 
     /// Whether the share of files that are known has another identity than the one that is noted.
-    pub fn share_is_news(&self) -> bool {
+    pub(crate) fn share_is_news(&self) -> bool {
         !self.is_empty() && self.unnoted_share().is_some()
     }
 
@@ -254,7 +254,7 @@ impl Ledger {
     }
 
     /// As [`Ledger::ingested`]; its commit was confirmed at `at`.
-    pub async fn stored(
+    pub(crate) async fn stored(
         &self,
         file: &RemoteFile,
         known: &Known,
@@ -275,7 +275,7 @@ impl Ledger {
 
     /// MD5 of the bytes that were ingested last from `path`, as the source sent them, if its record
     /// tells.
-    pub async fn md5_of(&self, path: &RemotePath) -> Result<Option<Md5>, LedgerError> {
+    pub(crate) async fn md5_of(&self, path: &RemotePath) -> Result<Option<Md5>, LedgerError> {
         let key = key(path);
         let found = self.index().md5(&key);
         match found {
@@ -291,7 +291,7 @@ impl Ledger {
 
     /// Notes that a file was seen but is not settled yet, or that a listing shows another coarse
     /// time of a known file.
-    pub async fn note_seen(&self, seen: &Seen) -> Result<(), LedgerError> {
+    pub(crate) async fn note_seen(&self, seen: &Seen) -> Result<(), LedgerError> {
         self.journal.write(Record::seen(seen)).await?;
         // A piece's journal takes nothing in by itself.
         self.remember(seen);
@@ -305,22 +305,22 @@ impl Ledger {
 
     /// Files that were seen and not taken, and folders that stand for many of them, that `want`
     /// wants.
-    pub fn all_seen(&self, want: impl Fn(&Seen) -> bool) -> Vec<Seen> {
+    pub(crate) fn all_seen(&self, want: impl Fn(&Seen) -> bool) -> Vec<Seen> {
         self.index().all_seen().filter(|seen| want(seen)).cloned().collect()
     }
 
     /// Whether the source's times move at every look, so that they tell nothing.
-    pub fn is_restless(&self) -> bool {
+    pub(crate) fn is_restless(&self) -> bool {
         self.index().is_restless()
     }
 
     /// Notes that they do.
-    pub async fn note_restless(&self) -> Result<(), LedgerError> {
+    pub(crate) async fn note_restless(&self) -> Result<(), LedgerError> {
         self.journal.write(Record::Restless { at: OffsetDateTime::now_utc() }).await
     }
 
     /// The journals that this run has written, each as far as it wrote.
-    pub fn reached(&self) -> Vec<crate::report::Reach> {
+    pub(crate) fn reached(&self) -> Vec<crate::report::Reach> {
         self.journal.reached()
     }
 
@@ -342,7 +342,7 @@ impl Ledger {
     }
 
     /// What `runs` have recorded, as far as nothing newer of the same path stands in its place.
-    pub async fn files_of(
+    pub(crate) async fn files_of(
         &self,
         runs: &BTreeMap<String, u64>,
     ) -> Result<Vec<UntoldFile>, LedgerError> {
@@ -355,7 +355,7 @@ impl Ledger {
     }
 
     /// From now on [`Ledger::end`] says that all is told of `runs`.
-    pub fn set_recovered(&self, runs: BTreeMap<String, u64>) {
+    pub(crate) fn set_recovered(&self, runs: BTreeMap<String, u64>) {
         *self.recovered.lock().expect("no code panics while it holds this lock") = runs;
     }
 
@@ -371,7 +371,7 @@ impl Ledger {
     }
 
     /// Folds journals if there are more than a look at an idle source should have to read.
-    pub async fn fold_for_idle(&self) -> Result<(), LedgerError> {
+    pub(crate) async fn fold_for_idle(&self) -> Result<(), LedgerError> {
         self.journal.fold_above(IDLE_JOURNALS).await
     }
 }
@@ -382,7 +382,7 @@ impl Ledger {
     /// `<run>/<piece>`, and no other piece is called so. A piece that is done again by another
     /// process may open the same journal: a writer that appends second goes on in a journal of its
     /// own. What the piece has recorded before comes back beside it.
-    pub async fn open_piece(
+    pub(crate) async fn open_piece(
         store: Arc<dyn Store>,
         source: &str,
         journal: &str,
@@ -424,12 +424,12 @@ impl Ledger {
     }
 
     /// Whether an earlier run did not end is known to the writer that planned this piece.
-    pub fn set_unclean(&mut self, unclean: bool) {
+    pub(crate) fn set_unclean(&mut self, unclean: bool) {
         self.unclean |= unclean;
     }
 
     /// So is that the source's times tell nothing.
-    pub fn set_restless(&mut self) {
+    pub(crate) fn set_restless(&mut self) {
         self.index().set_restless();
     }
 

@@ -43,7 +43,7 @@ const QUARTERS: i64 = 96;
 
 impl IndexPacked {
     /// What is known of this file does not fit, and stands in a table of its own.
-    pub const BESIDE: IndexPacked = IndexPacked { facts: BESIDE, time: 0 };
+    pub(crate) const BESIDE: IndexPacked = IndexPacked { facts: BESIDE, time: 0 };
 
     /// `known` of the file at `path`, if it fits without loss.
     pub fn of(path: &RemotePath, known: &Known) -> Option<Self> {

@@ -110,7 +110,7 @@ pub async fn close(shelf: &LedgerBlobs, id: &str) -> Result<(), LedgerError> {
 /// The journal `name` to append to, with what stands in it. One that was folded meanwhile is
 /// followed by a new one: what it held is in the snapshot, and is found equal when it is stored
 /// once more.
-pub async fn own_journal(
+pub(crate) async fn own_journal(
     shelf: &LedgerBlobs,
     name: &str,
 ) -> Result<(OwnJournal, Vec<Record>), LedgerError> {

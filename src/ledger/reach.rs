@@ -21,7 +21,7 @@ pub fn extended(before: u64, more: &Bytes) -> u64 {
 
 /// The journals that a run has written, each as far as it wrote. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Reached(Arc<Mutex<BTreeMap<String, (u64, u64)>>>);
+pub(crate) struct Reached(Arc<Mutex<BTreeMap<String, (u64, u64)>>>);
 
 impl Reached {
     /// The run wrote `journal` up to `bytes`; all of them have this checksum.

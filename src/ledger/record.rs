@@ -19,7 +19,7 @@ use crate::source::contract::ShareId;
 /// One line of a journal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "t", rename_all = "snake_case")]
-pub enum Record {
+pub(crate) enum Record {
     /// The first line of every journal.
     Schema {
         /// See [`SCHEMA`].
@@ -69,7 +69,7 @@ pub enum Record {
 
 /// A file that is in the store.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct FileRecord {
+pub(crate) struct FileRecord {
     path: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     size: Option<u64>,
@@ -215,7 +215,7 @@ impl Record {
 
     /// The same record of a file whose commit was confirmed at `at`.
     #[must_use]
-    pub fn stored_at(self, at: Option<OffsetDateTime>) -> Self {
+    pub(crate) fn stored_at(self, at: Option<OffsetDateTime>) -> Self {
         match self {
             Record::File(file) => Record::File(FileRecord { stored: at, ..file }),
             other => other,
@@ -228,7 +228,7 @@ impl Record {
     }
 
     /// This record as a line, with its checksum and its end.
-    pub fn to_line(&self) -> Vec<u8> {
+    pub(crate) fn to_line(&self) -> Vec<u8> {
         checked_line(self)
     }
 }
@@ -245,7 +245,7 @@ pub fn crc(bytes: &[u8]) -> String {
 
 /// `value`, a JSON object with at least one member, as a line whose last member is a checksum of
 /// what stands before it.
-pub fn checked_line(value: &impl Serialize) -> Vec<u8> {
+pub(crate) fn checked_line(value: &impl Serialize) -> Vec<u8> {
     let mut line = serde_json::to_vec(value).expect("records hold nothing that JSON cannot");
     debug_assert_eq!(line.last(), Some(&b'}'), "a record is a JSON object");
     line.pop();
@@ -265,7 +265,7 @@ fn crc_holds(line: &[u8]) -> Option<bool> {
 }
 
 /// Refuses a line (without its end) of which the checksum is missing or does not hold.
-pub fn verify_line(line: &[u8]) -> Result<(), BoxError> {
+pub(crate) fn verify_line(line: &[u8]) -> Result<(), BoxError> {
     match crc_holds(line) {
         Some(true) => Ok(()),
         Some(false) => Err("its checksum does not hold".into()),
@@ -285,7 +285,7 @@ pub enum Check {
 
 /// Where the whole lines of a journal end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Scan {
+pub(crate) struct Scan {
     /// How many bytes are whole lines.
     pub whole: usize,
     /// How many lines these are.
@@ -315,7 +315,7 @@ fn parse_line(line: &[u8], check: Check) -> Result<Record, BoxError> {
 /// Reads the lines of `blob` and tells `visit` of each record and where its line stands. A last
 /// line that does not end is a crash in mid-append: it is left out and told of. Any other line that
 /// cannot be read is damage.
-pub fn scan(
+pub(crate) fn scan(
     blob: &str,
     bytes: &[u8],
     check: Check,
@@ -372,12 +372,12 @@ impl FileRecord {
     }
 
     /// Whether it tells of work that was done. What only notes something of a known file does not.
-    pub fn is_work(&self) -> bool {
+    pub(crate) fn is_work(&self) -> bool {
         self.blobs > 0 || self.bytes > 0
     }
 
     /// This note of a file, with what `work`, the record of the same version by the same run, told.
-    pub fn with_work_of(self, work: &Self) -> Option<Record> {
+    pub(crate) fn with_work_of(self, work: &Self) -> Option<Record> {
         if self.run != work.run || self.version != work.version {
             return None;
         }
@@ -386,7 +386,7 @@ impl FileRecord {
     }
 
     /// Whether it only notes that a file that was recorded before left the source, or could not.
-    pub fn is_note(&self) -> bool {
+    pub(crate) fn is_note(&self) -> bool {
         self.blobs == 0 && self.bytes == 0 && (self.history.left || self.history.refused.is_some())
     }
 

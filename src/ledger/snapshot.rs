@@ -96,7 +96,7 @@ impl Snapshot {
     }
 
     /// What it knows by this key.
-    pub fn find(&self, key: &Key) -> Option<IndexPacked> {
+    pub(crate) fn find(&self, key: &Key) -> Option<IndexPacked> {
         let at = self.first_from(key);
         if at == self.len() || self.key_at(at) != key {
             return None;
@@ -116,24 +116,24 @@ impl Snapshot {
     }
 
     /// Whether it was told of no such file.
-    pub fn seen_is_empty(&self) -> bool {
+    pub(crate) fn seen_is_empty(&self) -> bool {
         self.seen.is_empty()
     }
 
     /// How many such files it was told of.
-    pub fn seen_len(&self) -> usize {
+    pub(crate) fn seen_len(&self) -> usize {
         self.seen.len()
     }
 
     /// All of them.
-    pub fn all_seen(&self) -> impl Iterator<Item = (&Key, &Seen)> {
+    pub(crate) fn all_seen(&self) -> impl Iterator<Item = (&Key, &Seen)> {
         self.seen.iter()
     }
 }
 
 /// Puts an index together, in the order of keys.
 #[derive(Debug)]
-pub struct SnapshotBuilder {
+pub(crate) struct SnapshotBuilder {
     bytes: Vec<u8>,
     lines: Vec<u8>,
 }

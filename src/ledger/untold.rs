@@ -13,7 +13,7 @@ use crate::ledger::record::{Check, Record, Recorded};
 
 /// A file that a dead run recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UntoldFile {
+pub(crate) struct UntoldFile {
     /// The run, or the piece of one, that recorded it.
     pub run: String,
     /// The file.
@@ -21,7 +21,7 @@ pub struct UntoldFile {
 }
 
 /// What `runs` have recorded, as far as nothing newer of the same path stands in its place.
-pub async fn files_of(
+pub(crate) async fn files_of(
     shelf: &LedgerBlobs,
     runs: &BTreeMap<String, u64>,
 ) -> Result<Vec<UntoldFile>, LedgerError> {

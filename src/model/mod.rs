@@ -109,7 +109,7 @@ pub enum Precision {
 
 impl Precision {
     /// The step of this precision in nanoseconds.
-    pub fn nanoseconds(self) -> i128 {
+    pub(crate) fn nanoseconds(self) -> i128 {
         match self {
             Precision::Nanosecond => 1,
             Precision::Second => 1_000_000_000,
@@ -179,9 +179,9 @@ pub struct IllegalName {
 
 impl BlobName {
     /// The most characters that Azure allows in a name.
-    pub const MAX_CHARS: usize = 1024;
+    pub(crate) const MAX_CHARS: usize = 1024;
     /// The most segments that Azure allows in a name.
-    pub const MAX_SEGMENTS: usize = 254;
+    pub(crate) const MAX_SEGMENTS: usize = 254;
 
     /// `name` if it keeps every rule of the type; the first rule it breaks otherwise.
     pub fn new(name: impl Into<String>) -> Result<Self, IllegalName> {
@@ -219,7 +219,7 @@ fn broken_rule(name: &str) -> Option<&'static str> {
 
 /// Characters that survive a round trip through Azure and through the tools that read it:
 /// no controls, no backslash (stored as `/`), no private use, no non-characters.
-pub fn allowed_in_blob_name(c: char) -> bool {
+pub(crate) fn allowed_in_blob_name(c: char) -> bool {
     !c.is_control()
         && c != '\\'
         && !matches!(c, '\u{E000}'..='\u{F8FF}' | '\u{FDD0}'..='\u{FDEF}')
@@ -256,7 +256,7 @@ impl Version {
 
     /// The version of `file` with bytes of this MD5, where other bytes of equal path, size and time
     /// were taken before.
-    pub fn of_content(file: &RemoteFile, md5: &Md5) -> Self {
+    pub(crate) fn of_content(file: &RemoteFile, md5: &Md5) -> Self {
         use sha2::Digest;
         let mut hash = sha2::Sha256::new();
         hash.update(Self::of(file).0);
@@ -294,12 +294,12 @@ impl fmt::Display for Version {
 pub type Md5 = [u8; 16];
 
 /// The MD5 that 32 hex digits tell.
-pub fn md5_of_hex(text: &str) -> Option<Md5> {
+pub(crate) fn md5_of_hex(text: &str) -> Option<Md5> {
     Version::from_hex(text).map(|bytes| bytes.0)
 }
 
 /// A boxed cause.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// `error` and all its causes on one safe line, parted by `: `.
 pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {

@@ -61,7 +61,7 @@ struct Judged {
 }
 
 /// Judges the expectations of `source` at the end of a pass, and tells the report.
-pub async fn after_pass(
+pub(crate) async fn after_pass(
     state: &StateStore,
     source: &Source,
     started: OffsetDateTime,
@@ -93,7 +93,7 @@ fn is_whole(report: &SourceReport) -> bool {
 }
 
 /// The last look at `source` as the index of sources tells of it.
-pub fn last_look(index: &SourceIndex, source: &str) -> Option<LastLook> {
+pub(crate) fn last_look(index: &SourceIndex, source: &str) -> Option<LastLook> {
     let entry = index.sources.get(source)?;
     let began = began(entry.run.as_deref()?)?;
     let whole = entry.standing.as_ref().is_none_or(|standing| {
@@ -105,7 +105,7 @@ pub fn last_look(index: &SourceIndex, source: &str) -> Option<LastLook> {
 
 /// Judges the expectations of each of `sources` at `now`, whether it is due or not. What cannot be
 /// read is told in the log, and the next tick tries again.
-pub async fn at_tick(
+pub(crate) async fn at_tick(
     state: &StateStore,
     sources: &[Source],
     index: &SourceIndex,

@@ -9,14 +9,14 @@ use crate::transfer::request::Transfer;
 use crate::transfer::run_manifest::WrittenManifest;
 
 /// Notes what became of `file` for the manifest.
-pub fn note(pass: &Pass, file: &RemoteFile, why: Option<Why>, outcome: &Outcome) {
+pub(crate) fn note(pass: &Pass, file: &RemoteFile, why: Option<Why>, outcome: &Outcome) {
     if let Some(line) = Line::of(file, why, outcome) {
         pass.lines.push(&line.redacted(pass.redactor()));
     }
 }
 
 /// Appends what is left, and tells the report of the manifest: it is written after it.
-pub async fn close(pass: &Pass, report: &mut SourceReport) {
+pub(crate) async fn close(pass: &Pass, report: &mut SourceReport) {
     let WrittenManifest { name, lines, sha256, broken } = pass.lines.finish().await;
     report.manifest_lines = lines;
     report.manifest = (lines > 0).then(|| name.as_str().to_owned());
@@ -27,7 +27,7 @@ pub async fn close(pass: &Pass, report: &mut SourceReport) {
 }
 
 /// Tells what became of a file: to telemetry, the manifest and the log.
-pub fn log(pass: &Pass, one: &Transfer, outcome: &Outcome) {
+pub(crate) fn log(pass: &Pass, one: &Transfer, outcome: &Outcome) {
     let (source, path) = (&pass.source.name, &one.file.path);
     events::file(source, &one.file, outcome);
     note(pass, &one.file, Some(one.why), outcome);

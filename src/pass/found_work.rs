@@ -60,7 +60,7 @@ pub struct Survey {
 pub type Again = Option<Patterns>;
 
 /// A file that is decided about.
-pub struct Decided {
+pub(crate) struct Decided {
     pub(super) file: RemoteFile,
     /// The time that the listing showed, if the file's own is another by now.
     pub listed: Option<ModifiedTime>,
@@ -100,7 +100,7 @@ impl Survey {
     }
 
     /// Whether there is anything to do at the source or in the ledger.
-    pub fn has_work(&self, pass: &Pass) -> bool {
+    pub(crate) fn has_work(&self, pass: &Pass) -> bool {
         self.held() > 0
             || !pass.missing.is_empty()
             || !self.after.is_empty()
@@ -111,7 +111,7 @@ impl Survey {
     }
 
     /// Counts a file that only its history keeps from being too old.
-    pub fn count_kept(
+    pub(crate) fn count_kept(
         &mut self,
         pass: &Pass,
         file: &RemoteFile,
@@ -127,7 +127,7 @@ impl Survey {
     }
 
     /// Whether names of more files may be kept: long ones take memory as files do.
-    pub fn has_room(&self, pass: &Pass) -> bool {
+    pub(crate) fn has_room(&self, pass: &Pass) -> bool {
         self.names <= pass.run.limits.memory / 2
     }
 
@@ -185,7 +185,7 @@ impl Survey {
 
     /// What the source said of a file whose exact time had to be asked for, if it is to be decided
     /// about now.
-    pub fn answered(
+    pub(crate) fn answered(
         &mut self,
         pass: &Pass,
         listed: RemoteFile,
@@ -218,7 +218,7 @@ impl Survey {
 
     /// Of the files that must be read to be compared, those whose last look is the oldest, as many
     /// as the source allows.
-    pub async fn choose_rechecks(&mut self, pass: &Pass) {
+    pub(crate) async fn choose_rechecks(&mut self, pass: &Pass) {
         let mut rechecks = std::mem::take(&mut self.rechecks);
         rechecks.sort_by_key(|one| one.known.as_ref().and_then(|known| known.history.looked));
         let (mut chosen, mut waiting) = (Vec::new(), self.refused);
@@ -252,19 +252,19 @@ impl Survey {
 }
 
 /// Whether nothing but its removal asks for a file to be read.
-pub fn is_same(pass: &Pass, one: &Transfer) -> bool {
+pub(crate) fn is_same(pass: &Pass, one: &Transfer) -> bool {
     one.known.as_ref().is_some_and(|known| {
         !known.history.left && known.equality(&one.file, pass.times()) == Equality::Same
     })
 }
 
 /// Whether a file is unchanged only because its time is not looked at.
-pub fn is_on_trust(pass: &Pass, known: &Known, file: &RemoteFile) -> bool {
+pub(crate) fn is_on_trust(pass: &Pass, known: &Known, file: &RemoteFile) -> bool {
     pass.times() == Times::None && known.equality(file, Times::Trust) != Equality::Same
 }
 
 /// Counts what was decided about a file that is not to be fetched, and notes it for the manifest.
-pub fn decided(pass: &Pass, report: &mut SourceReport, file: &RemoteFile, outcome: Outcome) {
+pub(crate) fn decided(pass: &Pass, report: &mut SourceReport, file: &RemoteFile, outcome: Outcome) {
     file_log::note(pass, file, None, &outcome);
     report.add(&file.path, outcome);
 }

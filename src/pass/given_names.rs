@@ -18,7 +18,7 @@ use crate::transfer::settings::After;
 
 /// The path that a listed file had before an earlier run renamed it, whatever patterns say of the
 /// name that it has.
-pub fn before(pass: &Pass, file: &RemoteFile) -> Option<RemotePath> {
+pub(crate) fn before(pass: &Pass, file: &RemoteFile) -> Option<RemotePath> {
     let before = name_before(&file.path)?;
     let is_ours = pass.source.after != After::Keep
         && pass.source.patterns.wants(&before)
@@ -28,7 +28,7 @@ pub fn before(pass: &Pass, file: &RemoteFile) -> Option<RemotePath> {
 }
 
 /// Gives them their names back.
-pub async fn give_back(pass: &Arc<Pass>, survey: &mut Survey, report: &mut SourceReport) {
+pub(crate) async fn give_back(pass: &Arc<Pass>, survey: &mut Survey, report: &mut SourceReport) {
     for (file, before) in std::mem::take(&mut survey.renamed) {
         let stopped = pass.run.cancel.is_cancelled();
         let result = if stopped { Ok(true) } else { once_more(pass, &file, &before).await };
@@ -59,7 +59,7 @@ pub async fn give_back(pass: &Arc<Pass>, survey: &mut Survey, report: &mut Sourc
 }
 
 /// Tells of them what a run would do.
-pub fn tell_plan(survey: &mut Survey) {
+pub(crate) fn tell_plan(survey: &mut Survey) {
     for (file, before) in std::mem::take(&mut survey.renamed) {
         let note = format!("it gets its own name back, `{before}`");
         survey.report.add_note(&file.path, &note);

@@ -53,7 +53,11 @@ pub struct Settled {
 
 /// Decides about all that was said not to be there, tells log, manifest and report, and notes in
 /// the ledger what the next run should know. `each` is told of every file.
-pub async fn settle(pass: &Arc<Pass>, report: &mut SourceReport, mut each: impl FnMut(&Settled)) {
+pub(crate) async fn settle(
+    pass: &Arc<Pass>,
+    report: &mut SourceReport,
+    mut each: impl FnMut(&Settled),
+) {
     for file in pass.missing.take_moving() {
         let seen = Seen { why: Some(Unmet::Changed), ..Seen::new(file, OffsetDateTime::now_utc()) };
         late::sighted(pass, report, seen, Defer::Changed).await;
@@ -84,7 +88,7 @@ pub async fn settle(pass: &Arc<Pass>, report: &mut SourceReport, mut each: impl 
 }
 
 /// The same without a word to the ledger, for a plan.
-pub async fn settle_plan(pass: &Arc<Pass>, report: &mut SourceReport) {
+pub(crate) async fn settle_plan(pass: &Arc<Pass>, report: &mut SourceReport) {
     let (absent, shown) = look(pass).await;
     for one in absent {
         let shown = shown.get(one.path()).cloned().unwrap_or_else(stopped);

@@ -20,7 +20,7 @@ use crate::transfer::settings::Source;
 
 /// A file was seen and is left for later: the next run is told, and so is the report if it was
 /// first seen too long ago.
-pub async fn sighted(pass: &Pass, report: &mut SourceReport, seen: Seen, defer: Defer) {
+pub(crate) async fn sighted(pass: &Pass, report: &mut SourceReport, seen: Seen, defer: Defer) {
     let earlier = pass.ledger.seen(&seen.file.path);
     if earlier.is_none() && waiting_folders::is_full(pass) {
         return waiting_folders::add(pass, &seen.file.path);
@@ -43,7 +43,7 @@ pub async fn sighted(pass: &Pass, report: &mut SourceReport, seen: Seen, defer: 
 
 /// Remembers a file that failed where only the newest files are taken: a newer one that comes must
 /// not hide it.
-pub fn leave_behind(pass: &Pass, file: &RemoteFile, outcome: &Outcome) {
+pub(crate) fn leave_behind(pass: &Pass, file: &RemoteFile, outcome: &Outcome) {
     if pass.source.selection.newest.is_some() && matches!(outcome, Outcome::Failed(_)) {
         let mut left = pass.left_behind.lock().unwrap_or_else(PoisonError::into_inner);
         left.push(file.clone());
@@ -51,7 +51,7 @@ pub fn leave_behind(pass: &Pass, file: &RemoteFile, outcome: &Outcome) {
 }
 
 /// Writes down what failed; the ledger must have been begun.
-pub async fn left_behind(pass: &Pass, report: &mut SourceReport) {
+pub(crate) async fn left_behind(pass: &Pass, report: &mut SourceReport) {
     let left =
         std::mem::take(&mut *pass.left_behind.lock().unwrap_or_else(PoisonError::into_inner));
     for file in left {
@@ -68,7 +68,7 @@ pub async fn left_behind(pass: &Pass, report: &mut SourceReport) {
 
 /// Files that wait because the run had enough to do are late if nothing of the source has arrived
 /// for long.
-pub async fn over_limit(pass: &Pass, report: &mut SourceReport) {
+pub(crate) async fn over_limit(pass: &Pass, report: &mut SourceReport) {
     let since = over_limit_since(&pass.ledger, &pass.source);
     if over_limit_moved(since, report) {
         note_over_limit(&pass.ledger, &pass.source, report).await;
@@ -78,19 +78,19 @@ pub async fn over_limit(pass: &Pass, report: &mut SourceReport) {
 
 /// Since when nothing of a source has arrived while files waited beyond a limit, as far as earlier
 /// runs noted.
-pub fn over_limit_since(ledger: &Ledger, source: &Source) -> Option<OffsetDateTime> {
+pub(crate) fn over_limit_since(ledger: &Ledger, source: &Source) -> Option<OffsetDateTime> {
     let seen = ledger.seen(&source.root).filter(|seen| seen.why == Some(Unmet::TooMany));
     seen.map(|seen| seen.since)
 }
 
 /// Whether the time since when nothing has arrived begins now.
-pub fn over_limit_moved(since: Option<OffsetDateTime>, report: &SourceReport) -> bool {
+pub(crate) fn over_limit_moved(since: Option<OffsetDateTime>, report: &SourceReport) -> bool {
     let begins = since.is_none() && report.deferred_as(Defer::TooMany) > 0;
     if report.ingested > 0 { since.is_some() } else { begins }
 }
 
 /// Notes that it does.
-pub async fn note_over_limit(ledger: &Ledger, source: &Source, report: &mut SourceReport) {
+pub(crate) async fn note_over_limit(ledger: &Ledger, source: &Source, report: &mut SourceReport) {
     let root = RemoteFile { path: source.root.clone(), size: None, modified: None };
     let seen = Seen { why: Some(Unmet::TooMany), ..Seen::new(root, OffsetDateTime::now_utc()) };
     if let Err(error) = ledger.note_seen(&seen).await {
@@ -99,7 +99,11 @@ pub async fn note_over_limit(ledger: &Ledger, source: &Source, report: &mut Sour
 }
 
 /// Tells of files that wait beyond a limit for too long.
-pub fn tell_over_limit(source: &Source, since: Option<OffsetDateTime>, report: &mut SourceReport) {
+pub(crate) fn tell_over_limit(
+    source: &Source,
+    since: Option<OffsetDateTime>,
+    report: &mut SourceReport,
+) {
     let waiting = report.deferred_as(Defer::TooMany);
     let since = since.filter(|_| waiting > 0 && report.ingested == 0);
     if let Some(since) = since.filter(|since| is_late(source, *since, OffsetDateTime::now_utc())) {

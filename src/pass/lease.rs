@@ -37,7 +37,7 @@ impl LeaseGuard {
     }
 
     /// As [`LeaseGuard::keep`]; `lost` is cancelled when it is lost.
-    pub fn keep_until(
+    pub(crate) fn keep_until(
         leases: &TaskTracker,
         lease: Box<dyn Lease>,
         what: String,

@@ -99,7 +99,7 @@ async fn set(state: &StateStore, source: &str, refusal: Option<Refusal>) -> Resu
 
 /// Writes down how the logins of a pass went: a refusal is kept, one that does not count any more
 /// is forgotten. What cannot be written is told in the log; it costs one more login.
-pub async fn after(pass: &Pass) {
+pub(crate) async fn after(pass: &Pass) {
     let refused = pass.pool.refused().filter(|(class, _)| *class == Class::Auth);
     let credential =
         pass.source.endpoint.credential().filter(|_| pass.source.retry_auth_after > Duration::ZERO);

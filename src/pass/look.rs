@@ -24,7 +24,7 @@ use crate::transfer::events;
 use crate::transfer::settings::Source;
 
 /// What a look at a source comes to.
-pub enum LookOutcome {
+pub(crate) enum LookOutcome {
     /// There is nothing to do, or nothing can be done, or another run is at it.
     Ended(Box<SourceReport>),
     /// There is work, and the lease of the source is ours.
@@ -53,7 +53,7 @@ pub trait EndDeadPasses: Send + Sync {
 /// Looks without the lease of the source: where there is nothing to do, that is all. Work is done
 /// under the lease; if another run has been here between the look and the lease, the look is taken
 /// again.
-pub async fn look_first(
+pub(crate) async fn look_first(
     run: &Arc<Run>,
     source: &Source,
     again: &Again,

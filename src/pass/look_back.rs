@@ -20,7 +20,10 @@ const DAYS_TOLD: usize = 40;
 
 /// How far back a pass over `source` looks that begins now, and the patterns of the days that it
 /// looks at, if its folders have dates.
-pub async fn of(run: &Run, source: &Source) -> Result<(LookBack, Option<Patterns>), Problem> {
+pub(crate) async fn of(
+    run: &Run,
+    source: &Source,
+) -> Result<(LookBack, Option<Patterns>), Problem> {
     if source.dates.is_none() && source.selection.max_age.is_none() {
         return Ok((LookBack::default(), None));
     }
@@ -70,7 +73,7 @@ async fn settled(
 }
 
 /// Tells the report which days are looked at, and which ones no run has looked at in full.
-pub fn tell(pass: &Pass, report: &mut SourceReport) {
+pub(crate) fn tell(pass: &Pass, report: &mut SourceReport) {
     let Some(looked) = &pass.look_back.days else { return };
     report.days = looked.days().map(|day| day.to_string()).collect();
     if let (true, Some(first), Some(last)) =

@@ -27,7 +27,7 @@ const RUN_ID: usize = 25;
 
 /// Notes lines for what dead runs recorded and no manifest tells. The lines wait with those of this
 /// pass. What cannot be read is a problem of the pass, and the next one tries again.
-pub async fn recover(pass: &Pass, report: &mut SourceReport) {
+pub(crate) async fn recover(pass: &Pass, report: &mut SourceReport) {
     let dead = pass.ledger.untold();
     if dead.is_empty() {
         return;
@@ -45,7 +45,7 @@ pub async fn recover(pass: &Pass, report: &mut SourceReport) {
 }
 
 /// Ends a pass that has only recovered lines: its manifest, then the ledger's note.
-pub async fn close(pass: &Pass, report: &mut SourceReport) {
+pub(crate) async fn close(pass: &Pass, report: &mut SourceReport) {
     pass.lines.begin();
     let begun = pass.ledger.begin(time::OffsetDateTime::now_utc()).await;
     if let Err(error) = begun {

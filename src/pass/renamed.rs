@@ -3,7 +3,7 @@
 use crate::transfer::context::Pass;
 
 /// What to say where the settings that name blobs have changed since files were ingested.
-pub fn told(pass: &Pass) -> Option<String> {
+pub(crate) fn told(pass: &Pass) -> Option<String> {
     pass.ledger.has_other_names().then(|| {
         format!(
             "blobs are named in another way than before: {} known files keep the names that they \

@@ -19,7 +19,7 @@ use crate::transfer::request::Transfer;
 
 /// Waits until young files have had time to settle, and looks at them again: those that are as they
 /// were come back, the others are left for a later run, which is told what this one saw.
-pub async fn second_look(
+pub(crate) async fn second_look(
     pass: &Arc<Pass>,
     unsettled: Vec<Transfer>,
     began: (time::OffsetDateTime, Instant),

@@ -20,7 +20,7 @@ pub struct ShareSeen {
 }
 
 /// Looks at the share, and at what earlier runs knew of it. `Err`: it is not the one.
-pub async fn look(pass: &Pass) -> Result<ShareSeen, Problem> {
+pub(crate) async fn look(pass: &Pass) -> Result<ShareSeen, Problem> {
     let (now, accepted) = match pass.source.endpoint.share().await {
         Ok(ShareCheck::None) => return Ok(ShareSeen::default()),
         Ok(ShareCheck::Known(now)) => (now, false),
@@ -61,7 +61,7 @@ fn differs(before: &ShareId, now: &ShareId) -> Option<String> {
 }
 
 /// A share of which nothing was known, and which shows nothing although files of it are.
-pub fn empty(pass: &Pass, seen: &ShareSeen, report: &SourceReport) -> Option<Problem> {
+pub(crate) fn empty(pass: &Pass, seen: &ShareSeen, report: &SourceReport) -> Option<Problem> {
     let unknown = seen.now.is_some() && seen.before.is_none() && !seen.accepted;
     let stays = pass.source.after == After::Keep && !pass.ledger.is_empty();
     let nothing = report.listed == 0 && report.problems.is_empty();
@@ -76,7 +76,7 @@ pub fn empty(pass: &Pass, seen: &ShareSeen, report: &SourceReport) -> Option<Pro
 }
 
 /// Remembers a share that nothing spoke against, until [`write_down`].
-pub fn remember(pass: &Pass, seen: &ShareSeen) {
+pub(crate) fn remember(pass: &Pass, seen: &ShareSeen) {
     let Some(now) = &seen.now else { return };
     pass.ledger.set_share(now);
     if seen.now == seen.before {
@@ -87,7 +87,7 @@ pub fn remember(pass: &Pass, seen: &ShareSeen) {
 }
 
 /// Writes down all shares that became known, in one change.
-pub async fn write_down(run: &Run) {
+pub(crate) async fn write_down(run: &Run) {
     let shares = std::mem::take(&mut *run.shares.lock().unwrap_or_else(PoisonError::into_inner));
     if shares.is_empty() {
         return;

@@ -6,12 +6,12 @@ use crate::failpoint::left_out;
 use crate::transfer::settings::Source;
 
 /// Whether what is so since then is so for too long.
-pub fn is_late(source: &Source, since: OffsetDateTime, now: OffsetDateTime) -> bool {
+pub(crate) fn is_late(source: &Source, since: OffsetDateTime, now: OffsetDateTime) -> bool {
     now - since > source.late_after && !left_out!("late")
 }
 
 /// A time for people.
-pub fn in_seconds(at: OffsetDateTime) -> String {
+pub(crate) fn in_seconds(at: OffsetDateTime) -> String {
     let at = at.replace_nanosecond(0).unwrap_or(at);
     at.format(&time::format_description::well_known::Rfc3339).unwrap_or_else(|_| at.to_string())
 }

@@ -7,7 +7,7 @@ use crate::rules::patterns::slips::SlipWatch;
 use crate::transfer::context::Pass;
 
 /// Watches the patterns of a source, and those of files that are wanted again.
-pub struct Slips {
+pub(crate) struct Slips {
     own: SlipWatch,
     again: Option<SlipWatch>,
 }

@@ -35,7 +35,7 @@ pub struct SourceLock {
 /// Asks for the lease of `source`. Where there is none to be had (a credential without the right to
 /// it), it is our turn all the same: the store's conditions keep two runs at once from harm, the
 /// lease only saves work.
-pub async fn ask(run: &Run, source: &str) -> Turn {
+pub(crate) async fn ask(run: &Run, source: &str) -> Turn {
     let name = StatePaths::of(source).lock();
     let holder = Holder::new(&run.id);
     let begun = Instant::now();
@@ -153,7 +153,7 @@ impl SourceLock {
     }
 
     /// Gives the lease back.
-    pub async fn given_back(self) {
+    pub(crate) async fn given_back(self) {
         if let Some(held) = self.held {
             held.over().await;
         }

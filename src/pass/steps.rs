@@ -48,7 +48,11 @@ use crate::transfer::settings::Source;
 use crate::transfer::waiting::WaitingFolders;
 
 /// Does what there is to do, under the lease `ours`.
-pub async fn work_on(pass: &Arc<Pass>, mut survey: Survey, ours: SourceLock) -> SourceReport {
+pub(crate) async fn work_on(
+    pass: &Arc<Pass>,
+    mut survey: Survey,
+    ours: SourceLock,
+) -> SourceReport {
     let (run, source) = (&pass.run, &pass.source);
     pass.lines.begin();
     let mut report = std::mem::take(&mut survey.report);
@@ -88,7 +92,7 @@ pub async fn work_on(pass: &Arc<Pass>, mut survey: Survey, ours: SourceLock) -> 
 }
 
 /// The pass with its ledger read, or the report of a source that nothing can be done about.
-pub async fn open(run: Arc<Run>, source: Source) -> Result<Pass, SourceReport> {
+pub(crate) async fn open(run: Arc<Run>, source: Source) -> Result<Pass, SourceReport> {
     // A run that is being stopped still writes down what it has done, so the ledger does not see
     // `cancel`.
     let ledger =
@@ -97,7 +101,7 @@ pub async fn open(run: Arc<Run>, source: Source) -> Result<Pass, SourceReport> {
 }
 
 /// Why nothing may be done at `source`, by its settings alone.
-pub fn misconfigured(source: &Source) -> Option<String> {
+pub(crate) fn misconfigured(source: &Source) -> Option<String> {
     let shared = source.shared_with.as_ref().map(|other| {
         format!(
             "the source `{other}` can see the same files, and this one removes them (`after`): one \
@@ -119,7 +123,7 @@ fn pool(run: &Run, source: &Source) -> Arc<Pool> {
 }
 
 /// The pass with what `ledger` comes to, or the report of a source that nothing can be done about.
-pub async fn open_with(
+pub(crate) async fn open_with(
     run: Arc<Run>,
     source: Source,
     ledger: impl Future<Output = Result<Ledger, LedgerError>>,
@@ -243,7 +247,7 @@ async fn settle_missing(pass: &Arc<Pass>, report: &mut SourceReport) {
 }
 
 /// Without a ledger nothing may be committed.
-pub async fn begin(pass: &Pass, report: &mut SourceReport) -> bool {
+pub(crate) async fn begin(pass: &Pass, report: &mut SourceReport) -> bool {
     let result = pass.ledger.begin(time::OffsetDateTime::now_utc()).await;
     let begun = result.is_ok();
     note(report, result);
@@ -258,12 +262,12 @@ pub fn note<E: Failure>(report: &mut SourceReport, result: Result<(), E>) {
 }
 
 /// Why files are not begun whose ledger cannot be written.
-pub fn not_writable() -> Problem {
+pub(crate) fn not_writable() -> Problem {
     Problem::new(Class::Ledger, "its ledger cannot be written, so it was not begun")
 }
 
 /// None of these was begun, because of `cause`.
-pub async fn give_up<'a>(
+pub(crate) async fn give_up<'a>(
     pass: &Pass,
     transfers: impl Iterator<Item = &'a Transfer>,
     cause: &Problem,
@@ -279,7 +283,7 @@ pub async fn give_up<'a>(
 }
 
 /// Tells the log, the manifest and the report what became of a file.
-pub fn tell(pass: &Pass, one: &Transfer, outcome: Outcome, report: &mut SourceReport) {
+pub(crate) fn tell(pass: &Pass, one: &Transfer, outcome: Outcome, report: &mut SourceReport) {
     file_log::log(pass, one, &outcome);
     late::leave_behind(pass, &one.file, &outcome);
     report.add(&one.file.path, outcome);
@@ -287,7 +291,7 @@ pub fn tell(pass: &Pass, one: &Transfer, outcome: Outcome, report: &mut SourceRe
 
 /// Brings files over, some at once. `each` is told of each what became of it, and whether it was
 /// begun at all. Those that are not there are left to [`gone::settle`].
-pub async fn transfer_all(
+pub(crate) async fn transfer_all(
     pass: &Arc<Pass>,
     transfers: Vec<Transfer>,
     mut each: impl FnMut(Transfer, Outcome, bool),
@@ -382,7 +386,7 @@ async fn out_of_time(pass: &Pass) {
 }
 
 /// Does what earlier runs left to do at the source.
-pub async fn finish_after(
+pub(crate) async fn finish_after(
     pass: &Arc<Pass>,
     files: Vec<(RemotePath, Known)>,
     report: &mut SourceReport,

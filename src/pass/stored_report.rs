@@ -22,7 +22,7 @@ struct StoredReport<'a> {
 
 /// Writes a pass's report, beside the ledger. The report names its blob from then on. False:
 /// `condition` does not hold.
-pub async fn write_report(
+pub(crate) async fn write_report(
     run: &Run,
     source: &Source,
     report: &mut SourceReport,

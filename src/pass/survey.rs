@@ -37,7 +37,7 @@ use crate::transfer::missing::Absent;
 use crate::transfer::settings::After;
 
 /// Lists the source and decides about each file. Reads only.
-pub async fn survey(pass: &Arc<Pass>, again: &Again) -> Survey {
+pub(crate) async fn survey(pass: &Arc<Pass>, again: &Again) -> Survey {
     let began = (OffsetDateTime::now_utc(), Instant::now());
     let report = SourceReport::new(&pass.source.name, pass.pool.address());
     let mut survey = Survey::new(report, began);

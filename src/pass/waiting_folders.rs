@@ -19,13 +19,13 @@ use crate::transfer::context::Pass;
 const WRITTEN_AT_ONCE: usize = 64;
 
 /// Whether no more files of this source are remembered one by one.
-pub fn is_full(pass: &Pass) -> bool {
+pub(crate) fn is_full(pass: &Pass) -> bool {
     let remembered = pass.ledger.sightings() + pass.waiting.elsewhere();
     remembered >= pass.run.limits.sightings && !left_out!("sightings-capped")
 }
 
 /// A file waits that is not remembered by itself.
-pub fn add(pass: &Pass, path: &RemotePath) {
+pub(crate) fn add(pass: &Pass, path: &RemotePath) {
     pass.waiting.add(path.parent(), &pass.source.root, pass.run.limits.sightings);
 }
 
@@ -35,7 +35,7 @@ fn sign_of(folder: &RemotePath) -> RemotePath {
 }
 
 /// Notes since when files wait in folders, and tells of those in which they do so for long.
-pub async fn tell(pass: &Pass, report: &mut SourceReport) {
+pub(crate) async fn tell(pass: &Pass, report: &mut SourceReport) {
     let folders = pass.waiting.take();
     if pass.ledger.sightings() > 0 {
         end_others(pass, &folders, report).await;
@@ -44,7 +44,7 @@ pub async fn tell(pass: &Pass, report: &mut SourceReport) {
 }
 
 /// The same for a piece, which does not know what other pieces find.
-pub async fn tell_piece(pass: &Pass, report: &mut SourceReport) {
+pub(crate) async fn tell_piece(pass: &Pass, report: &mut SourceReport) {
     tell_of(pass, pass.waiting.take(), report).await;
 }
 
@@ -122,7 +122,7 @@ impl StillShown {
     }
 
     /// Forgets those that were not, after a listing that was whole.
-    pub async fn forget_others(self, pass: &Pass, report: &mut SourceReport) {
+    pub(crate) async fn forget_others(self, pass: &Pass, report: &mut SourceReport) {
         let Some(shown) = self.shown else { return };
         if !report.problems.is_empty() || report.unparsed_lines > 0 || !pass.missing.is_empty() {
             return;

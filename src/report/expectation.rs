@@ -79,7 +79,7 @@ pub struct OpenWindow {
 
 impl ExpectationStanding {
     /// Whether its newest window is missed, and the files have not come after all.
-    pub fn is_missed(&self) -> bool {
+    pub(crate) fn is_missed(&self) -> bool {
         self.state == WindowState::Missed && self.recovered_at.is_none()
     }
 

@@ -161,7 +161,7 @@ impl Line {
 
     /// The same without secrets in names and texts that came from outside.
     #[must_use]
-    pub fn redacted(mut self, redactor: &Redactor) -> Self {
+    pub(crate) fn redacted(mut self, redactor: &Redactor) -> Self {
         self.path = redactor.name(&self.path);
         self.message = self.message.map(|text| redactor.text(&text));
         self.blob = self.blob.map(|blob| BlobClaim { name: redactor.name(&blob.name), ..blob });
@@ -170,7 +170,7 @@ impl Line {
 
     /// Whether a manifest has such a line. Release 0.1 wrote lines for all that it left out or had
     /// wait.
-    pub fn is_told(&self) -> bool {
+    pub(crate) fn is_told(&self) -> bool {
         let reason = self.reason.as_deref().unwrap_or_default();
         match self.outcome {
             Word::Ingested | Word::Gone | Word::Failed => true,

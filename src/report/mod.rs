@@ -19,7 +19,7 @@ pub use crate::report::run_report::Report;
 pub use crate::report::source_report::{DETAILS, FileLine, LeftTo, Members, SourceReport};
 
 pub use crate::report::expectation::{ExpectationStanding, OpenWindow};
-pub use crate::report::facts::{NamedFacts, Reach};
+pub(crate) use crate::report::facts::{NamedFacts, Reach};
 pub use crate::report::line::{Line, Word};
 pub use crate::report::proof::{ArchiveClaim, BlobClaim, Proof};
 pub use crate::report::status::{Signs, Status};

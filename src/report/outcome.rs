@@ -84,7 +84,7 @@ pub enum Defer {
 impl Outcome {
     /// Whether the manifest has a line for it: what changed, what failed, what was in hand. What a
     /// rule leaves out, what waits for its turn and what is unchanged is told by number only.
-    pub fn has_line(&self) -> bool {
+    pub(crate) fn has_line(&self) -> bool {
         match self {
             Outcome::Ingested(_) | Outcome::Gone | Outcome::Failed(_) => true,
             Outcome::Unchanged => false,

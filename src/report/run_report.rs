@@ -52,7 +52,7 @@ impl Serialize for Report {
 }
 
 #[derive(Serialize)]
-pub struct WithStatus<'a> {
+pub(crate) struct WithStatus<'a> {
     status: Status,
     #[serde(flatten)]
     source: &'a SourceReport,

@@ -150,7 +150,7 @@ pub struct Members {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-pub fn is_zero(number: &u64) -> bool {
+pub(crate) fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
@@ -214,17 +214,17 @@ impl SourceReport {
     }
 
     /// Notes what a reader should know of a file.
-    pub fn add_note(&mut self, path: &RemotePath, note: &str) {
+    pub(crate) fn add_note(&mut self, path: &RemotePath, note: &str) {
         push(&mut self.notes, format!("{path}: {note}"));
     }
 
     /// Notes what a reader should know of the source or a folder of it.
-    pub fn add_remark(&mut self, note: String) {
+    pub(crate) fn add_remark(&mut self, note: String) {
         push(&mut self.notes, note);
     }
 
     /// Notes a stored file that could not be removed or moved at the source.
-    pub fn add_after_failed(&mut self, path: &RemotePath, problem: &Problem) {
+    pub(crate) fn add_after_failed(&mut self, path: &RemotePath, problem: &Problem) {
         self.after_failed += 1;
         push(
             &mut self.problems,
@@ -233,12 +233,12 @@ impl SourceReport {
     }
 
     /// Tells of something that went wrong, unless so much was told already.
-    pub fn add_problem(&mut self, problem: Problem) {
+    pub(crate) fn add_problem(&mut self, problem: Problem) {
         push(&mut self.problems, problem);
     }
 
     /// Counts a line of a listing that nobody can parse.
-    pub fn add_unparsed(&mut self, line: String) {
+    pub(crate) fn add_unparsed(&mut self, line: String) {
         self.unparsed_lines += 1;
         if self.unparsed_samples.len() < 5 {
             self.unparsed_samples.push(line);
@@ -246,7 +246,7 @@ impl SourceReport {
     }
 
     /// Counts in what another part of the same pass came to.
-    pub fn absorb(&mut self, part: SourceReport) {
+    pub(crate) fn absorb(&mut self, part: SourceReport) {
         self.listed += part.listed;
         self.ingested += part.ingested;
         self.unchanged += part.unchanged;
@@ -297,7 +297,7 @@ impl SourceReport {
     }
 
     /// How many files were left for later for this reason.
-    pub fn deferred_as(&self, defer: Defer) -> u64 {
+    pub(crate) fn deferred_as(&self, defer: Defer) -> u64 {
         self.deferred_by_reason.get(defer.word()).copied().unwrap_or(0)
     }
 

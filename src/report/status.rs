@@ -50,12 +50,12 @@ impl Status {
     }
 
     /// Reads [`Status::word`].
-    pub fn from_word(word: &str) -> Option<Self> {
+    pub(crate) fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|status| status.word() == word)
     }
 
     /// The word of a pass of which this is so.
-    pub fn of_pass(signs: Signs) -> Self {
+    pub(crate) fn of_pass(signs: Signs) -> Self {
         let Signs { unusable, wrong, stopped, left } = signs;
         if unusable {
             Status::Failed
@@ -81,7 +81,7 @@ impl Status {
 
     /// The word of a run whose sources ended so: failed if all of them did, else the worst of
     /// theirs.
-    pub fn of_all(sources: impl IntoIterator<Item = Status>) -> Self {
+    pub(crate) fn of_all(sources: impl IntoIterator<Item = Status>) -> Self {
         let (mut best, mut worst) = (Status::Failed, Status::Ok);
         let mut any = false;
         for status in sources {

@@ -71,7 +71,7 @@ impl DatePattern {
     }
 
     /// Whether it holds a date.
-    pub fn has_dates(&self) -> bool {
+    pub(crate) fn has_dates(&self) -> bool {
         self.formats().next().is_some()
     }
 
@@ -83,7 +83,7 @@ impl DatePattern {
     }
 
     /// The finest part of a date that the text changes with.
-    pub fn finest(&self) -> Option<DateUnit> {
+    pub(crate) fn finest(&self) -> Option<DateUnit> {
         self.formats().map(DateFormat::changes_with).min()
     }
 
@@ -106,7 +106,7 @@ impl DatePattern {
     }
 
     /// The folder that the text lies in at all times.
-    pub fn fixed_folder(&self) -> &str {
+    pub(crate) fn fixed_folder(&self) -> &str {
         match self.0.as_slice() {
             [PatternPart::Text(text)] => text,
             [PatternPart::Text(text), ..] => &text[..text.rfind('/').unwrap_or(0)],
@@ -220,7 +220,7 @@ impl LookedDays {
 
 /// The part of a URL's path from the first folder on that has a date in its name: the URL without
 /// it, and it as a glob. `None` beside a URL without dates.
-pub fn split_url(url: &str) -> Result<(String, Option<String>), String> {
+pub(crate) fn split_url(url: &str) -> Result<(String, Option<String>), String> {
     let authority = url.find("://").map_or(0, |at| at + 3);
     let path = url[authority..].find('/').map_or(url.len(), |at| authority + at);
     if url[authority..path].match_indices('{').any(|(at, _)| {

@@ -3,7 +3,7 @@
 use time::{Date, Duration, Month, PrimitiveDateTime, Time};
 
 /// The tokens of a format, as error messages list them.
-pub const ALLOWED_TOKENS: &str = "yyyy yy MM dd HH mm";
+pub(crate) const ALLOWED_TOKENS: &str = "yyyy yy MM dd HH mm";
 
 /// The largest number in an offset.
 const MOST_OFFSET: u32 = 9999;
@@ -11,7 +11,7 @@ const MOST_OFFSET: u32 = 9999;
 /// What stands between the braces of a date placeholder: tokens and separators, and after `;` an
 /// offset.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct DateFormat {
+pub(crate) struct DateFormat {
     parts: Vec<DatePart>,
     offset: DateOffset,
 }
@@ -72,7 +72,7 @@ pub struct BadDateFormat {
 
 impl BadDateFormat {
     /// Whether the text resembles a date: a spelling of one is known.
-    pub fn resembles_a_date(&self) -> bool {
+    pub(crate) fn resembles_a_date(&self) -> bool {
         self.is_a_date || self.instead.is_some()
     }
 }
@@ -165,7 +165,7 @@ impl DateFormat {
 
     /// The finest part of a date that another text comes with: an offset of hours makes days change
     /// within the day.
-    pub fn changes_with(&self) -> DateUnit {
+    pub(crate) fn changes_with(&self) -> DateUnit {
         match self.offset {
             DateOffset::Hours(_) => self.finest().min(DateUnit::Hour),
             _ => self.finest(),
@@ -200,7 +200,7 @@ impl DateFormat {
     }
 
     /// Whether a written date holds a `/`.
-    pub fn has_slash(&self) -> bool {
+    pub(crate) fn has_slash(&self) -> bool {
         self.parts.contains(&DatePart::Separator('/'))
     }
 }

@@ -24,7 +24,7 @@ impl Equality {
 }
 
 /// Compares two observations.
-pub fn between(then: &RemoteFile, now: &RemoteFile) -> Equality {
+pub(crate) fn between(then: &RemoteFile, now: &RemoteFile) -> Equality {
     let sizes = sizes(then.size, now.size);
     if sizes == Equality::Different {
         return Equality::Different;
@@ -36,7 +36,7 @@ pub fn between(then: &RemoteFile, now: &RemoteFile) -> Equality {
 }
 
 /// Compares sizes.
-pub fn sizes(then: Option<u64>, now: Option<u64>) -> Equality {
+pub(crate) fn sizes(then: Option<u64>, now: Option<u64>) -> Equality {
     match (then, now) {
         (Some(then), Some(now)) if then == now => Equality::Same,
         (Some(_), Some(_)) => Equality::Different,
@@ -46,7 +46,7 @@ pub fn sizes(then: Option<u64>, now: Option<u64>) -> Equality {
 
 /// Compares times. A coarse one comes from a listing, in a zone that nobody tells: that it moved
 /// proves nothing.
-pub fn times(then: Option<&ModifiedTime>, now: Option<&ModifiedTime>) -> Equality {
+pub(crate) fn times(then: Option<&ModifiedTime>, now: Option<&ModifiedTime>) -> Equality {
     match (then, now) {
         (Some(then), Some(now)) if then.agrees_with(now) => Equality::Same,
         (Some(then), Some(now)) if is_exact(then) && is_exact(now) => Equality::Different,
@@ -55,14 +55,14 @@ pub fn times(then: Option<&ModifiedTime>, now: Option<&ModifiedTime>) -> Equalit
 }
 
 /// Whether a time is as exact as protocols tell: to the second, or better.
-pub fn is_exact(time: &ModifiedTime) -> bool {
+pub(crate) fn is_exact(time: &ModifiedTime) -> bool {
     time.precision <= Precision::Second
 }
 
 /// Whether a file was so young when it was looked at that another could have taken its place within
 /// the step of its time. Only coarse times have steps that matter; they tell no zone, and zones
 /// differ by quarters of an hour.
-pub fn could_hide_a_replacement(time: &ModifiedTime, looked: time::OffsetDateTime) -> bool {
+pub(crate) fn could_hide_a_replacement(time: &ModifiedTime, looked: time::OffsetDateTime) -> bool {
     const ZONES: time::Duration = time::Duration::hours(14);
     const QUARTER: i64 = 15 * 60;
     if is_exact(time) {

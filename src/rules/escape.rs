@@ -21,7 +21,7 @@ pub fn escaped_for_metadata(bytes: &[u8]) -> String {
 
 /// A path with every segment escaped. A slash that would make an empty segment becomes `%2F`;
 /// the empty path becomes a lone `%`, which nothing else does.
-pub fn escaped_path(path: &[u8]) -> String {
+pub(crate) fn escaped_path(path: &[u8]) -> String {
     if path.is_empty() {
         return "%".to_owned();
     }
@@ -49,7 +49,7 @@ pub fn escaped_path(path: &[u8]) -> String {
 }
 
 /// One segment: what Azure or tools on it cannot hold becomes `%XX`, byte by byte.
-pub fn escaped_segment(segment: &[u8]) -> String {
+pub(crate) fn escaped_segment(segment: &[u8]) -> String {
     let mut out = String::with_capacity(segment.len());
     // `.` and `..` would be resolved away, a trailing dot is dropped by Azure,
     // a trailing `!` is how we mark the members of an archive.

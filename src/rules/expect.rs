@@ -112,7 +112,7 @@ impl Shortfall {
 
 /// A file that was stored and that the patterns match.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Arrival {
+pub(crate) struct Arrival {
     /// Its path.
     pub path: RemotePath,
     /// When its commit was confirmed.
@@ -127,7 +127,7 @@ pub struct Arrival {
 
 /// What a window comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WindowVerdict {
+pub(crate) struct WindowVerdict {
     /// How it stands.
     pub state: WindowState,
     /// Files that count.
@@ -155,7 +155,7 @@ const PATHS: usize = 10;
 ///
 /// A file that comes within the grace of an unmet window counts for that one and for no other. With
 /// `dated` patterns the name alone decides, and a file counts for its day however late it is.
-pub fn judge_windows(
+pub(crate) fn judge_windows(
     of: &Expectation,
     windows: &[ExpectedWindow],
     wanted: impl Fn(&ExpectedWindow) -> Vec<Arrival>,
@@ -227,7 +227,7 @@ fn judge(
 
 /// Whether the newest of `all`, in the order in which they were stored, is at most `most` old at
 /// `now`; and since when it is not, if there is one.
-pub fn judge_age(
+pub(crate) fn judge_age(
     of: &Expectation,
     most: Duration,
     all: &[Arrival],
@@ -315,7 +315,7 @@ pub enum Hindrance {
 
 /// Why a window that ends at `deadline` is not met: by what hinders its files, else by the last
 /// look at the source.
-pub fn why(
+pub(crate) fn why(
     hindrance: Option<&Hindrance>,
     look: Option<LastLook>,
     deadline: OffsetDateTime,

@@ -13,7 +13,7 @@ use time::{Date, OffsetDateTime, PrimitiveDateTime, Time, Weekday};
 use crate::rules::time_zone::{Repeated, TimeZone};
 
 /// Without a `window`, what was stored earlier before a deadline does not count.
-pub const LONGEST_WINDOW: time::Duration = time::Duration::WEEK;
+pub(crate) const LONGEST_WINDOW: time::Duration = time::Duration::WEEK;
 /// How far deadlines are looked for: a day of the year that is left out four times.
 const MOST_DAYS: u32 = 5 * 366;
 
@@ -170,7 +170,7 @@ impl Deadlines {
 
     /// The windows that matter at `now`, in order: those whose deadlines are at most `reach` old,
     /// never more than `most` of them, at least the last one; then the open one.
-    pub fn windows(
+    pub(crate) fn windows(
         &self,
         (window, grace): (Option<Duration>, Duration),
         now: OffsetDateTime,

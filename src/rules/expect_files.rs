@@ -77,7 +77,7 @@ fn loose(globs: &[DatedGlob]) -> Vec<String> {
 
 /// Which of many expectations may mean a path: all of them are asked at once.
 #[derive(Clone, Debug)]
-pub struct ExpectedIndex {
+pub(crate) struct ExpectedIndex {
     globs: GlobIndex,
     /// Whose each glob is.
     owners: Vec<usize>,
@@ -100,7 +100,7 @@ impl ExpectedIndex {
     }
 
     /// The places of the expectations that may mean `path`, in order, each once.
-    pub fn owners(&self, path: &RemotePath) -> Vec<usize> {
+    pub(crate) fn owners(&self, path: &RemotePath) -> Vec<usize> {
         let mut owners: Vec<usize> =
             self.globs.matching(path).into_iter().map(|glob| self.owners[glob]).collect();
         owners.dedup();
@@ -119,7 +119,7 @@ impl ExpectedFiles {
     }
 
     /// Whether a date in its name tells which day a file is of.
-    pub fn is_dated(&self) -> bool {
+    pub(crate) fn is_dated(&self) -> bool {
         !self.globs.is_empty() && self.globs.iter().all(DatedGlob::is_dated)
     }
 

@@ -71,7 +71,7 @@ impl Naming {
     }
 
     /// What the names of the members of `archive` begin with.
-    pub fn members_of(&self, archive: &RemoteFile) -> Result<String, NameError> {
+    pub(crate) fn members_of(&self, archive: &RemoteFile) -> Result<String, NameError> {
         match &self.layout {
             Layout::Path => Ok(format!("{}!/", self.by_path(&archive.path))),
             Layout::ByType => Ok(self.beginning().0),
@@ -93,7 +93,7 @@ impl Naming {
 
     /// The plain names that `file` may have: by today's layout first, then by those that its source
     /// may have had before.
-    pub fn by_any_layout(&self, file: &RemoteFile) -> Vec<BlobName> {
+    pub(crate) fn by_any_layout(&self, file: &RemoteFile) -> Vec<BlobName> {
         let earlier = [Layout::Path, Layout::ByType].map(|layout| Self { layout, ..self.clone() });
         let all = std::iter::once(self).chain(&earlier);
         let mut names: Vec<BlobName> = all.filter_map(|naming| naming.file(file).ok()).collect();
@@ -134,7 +134,7 @@ pub fn versioned(plain: &BlobName, version: &Version, modified: Option<&Modified
 }
 
 /// What tells a version from others in a name: `<modified UTC>-<8 hex of its version>`.
-pub fn version_mark(version: &Version, modified: Option<&ModifiedTime>) -> String {
+pub(crate) fn version_mark(version: &Version, modified: Option<&ModifiedTime>) -> String {
     let short = &version.to_string()[..8];
     match modified {
         Some(modified) => {
@@ -187,7 +187,7 @@ impl Places {
 
 /// A hash of a name, for sets of very many. It is the same in every run. Two names that share one
 /// are taken for equal, which gives one of them a name apart.
-pub fn short_hash(name: &[u8]) -> u64 {
+pub(crate) fn short_hash(name: &[u8]) -> u64 {
     u64::from_be_bytes(*Sha256::digest(name).first_chunk().expect("it has 32 bytes"))
 }
 

@@ -71,7 +71,7 @@ impl Patterns {
     }
 
     /// The same with other include patterns.
-    pub fn with_include(&self, include: &[String]) -> Result<Self, BadPattern> {
+    pub(crate) fn with_include(&self, include: &[String]) -> Result<Self, BadPattern> {
         let new = Self::new(self.root.clone(), include, &[], &[], None)?;
         let (exclude, in_progress) = (self.exclude.clone(), self.in_progress.clone());
         Ok(Self { exclude, in_progress, outside: self.outside.clone(), ..new })
@@ -83,7 +83,7 @@ impl Patterns {
     }
 
     /// Which of the include patterns matches a file, the first of them.
-    pub fn pattern_of(&self, path: &RemotePath) -> Option<usize> {
+    pub(crate) fn pattern_of(&self, path: &RemotePath) -> Option<usize> {
         self.include.matches(as_path(path.below(&self.root)?)).first().copied()
     }
 
@@ -94,12 +94,12 @@ impl Patterns {
 
     /// The exclude patterns that somebody wrote: they are watched, too.
     #[must_use]
-    pub fn with_given_exclude(self, given_exclude: Vec<String>) -> Self {
+    pub(crate) fn with_given_exclude(self, given_exclude: Vec<String>) -> Self {
         Self { given_exclude, ..self }
     }
 
     /// A watch over which of the patterns match anything.
-    pub fn watch(&self) -> SlipWatch {
+    pub(crate) fn watch(&self) -> SlipWatch {
         let mut watch = SlipWatch::default();
         if self.exact.is_none() {
             watch.add("include", &self.given, self.root.as_bytes());
@@ -109,7 +109,7 @@ impl Patterns {
     }
 
     /// The same over these as patterns of `setting`.
-    pub fn watch_as(&self, setting: &'static str) -> SlipWatch {
+    pub(crate) fn watch_as(&self, setting: &'static str) -> SlipWatch {
         let mut watch = SlipWatch::default();
         watch.add(setting, &self.given, self.root.as_bytes());
         watch
@@ -122,7 +122,7 @@ impl Patterns {
 
     /// Whether some path may be wanted by these patterns and by `other`, as far as their fixed
     /// beginnings and endings tell.
-    pub fn may_meet(&self, other: &Patterns) -> bool {
+    pub(crate) fn may_meet(&self, other: &Patterns) -> bool {
         let whole =
             |patterns: &Patterns, begins: &[u8]| patterns.root.join(begins).as_bytes().to_vec();
         self.ends.iter().any(|(begins, ends)| {
@@ -138,7 +138,7 @@ impl Patterns {
 
     /// What to say where none of the files that are listed is wanted: the include patterns, and for
     /// those that hold no folder the form that looks below folders too. `None`: all are wanted.
-    pub fn none_matched(&self) -> Option<String> {
+    pub(crate) fn none_matched(&self) -> Option<String> {
         if self.given.is_empty() {
             return None;
         }
@@ -178,7 +178,7 @@ impl Patterns {
     }
 
     /// Whether anything below the folder `dir` can be wanted.
-    pub fn enters(&self, dir: &RemotePath) -> bool {
+    pub(crate) fn enters(&self, dir: &RemotePath) -> bool {
         let Some(below) = dir.below(&self.root) else { return *dir == self.root };
         let leads =
             |anchor: &Vec<u8>| is_at_or_below(anchor, below) || is_at_or_below(below, anchor);
@@ -196,7 +196,7 @@ impl Patterns {
 
 /// Many globs that are asked at once which of them match.
 #[derive(Clone, Debug)]
-pub struct GlobIndex {
+pub(crate) struct GlobIndex {
     root: RemotePath,
     globs: Arc<GlobSet>,
 }

@@ -183,7 +183,7 @@ fn equality_with(file: &RemoteFile, known: &Known, rules: &Rules<'_>) -> Equalit
 
 /// The same once nothing more exact is to be had, and what moved as a zone would move it is known
 /// to be changed.
-pub fn decide_finally(
+pub(crate) fn decide_finally(
     file: &RemoteFile,
     known: Option<&Known>,
     seen: Option<&Seen>,
@@ -263,7 +263,7 @@ pub fn settled(file: &RemoteFile, seen: Option<&Seen>, rules: &Rules<'_>, told: 
 }
 
 /// Whether a file has the size and the time that it had at an earlier sighting.
-pub fn as_before(then: &RemoteFile, now: &RemoteFile, times: Times) -> bool {
+pub(crate) fn as_before(then: &RemoteFile, now: &RemoteFile, times: Times) -> bool {
     match times {
         Times::Trust | Times::Alone => equality::between(then, now).is_possible(),
         Times::Unknown | Times::None => equality::sizes(then.size, now.size).is_possible(),

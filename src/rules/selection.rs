@@ -88,7 +88,7 @@ pub enum Selected {
 
 impl FileSelection {
     /// Decides about `file`; `waited` says that an earlier run saw it and left it for later.
-    pub fn of(&self, file: &RemoteFile, waited: bool, clock: SelectionClock) -> Selected {
+    pub(crate) fn of(&self, file: &RemoteFile, waited: bool, clock: SelectionClock) -> Selected {
         if let Some(size) = file.size {
             if self.min_size.is_some_and(|least| size < least) {
                 return Selected::No(Skip::TooSmall);
@@ -132,7 +132,7 @@ fn range(modified: &ModifiedTime) -> (OffsetDateTime, OffsetDateTime) {
 /// Finds the newest files of each group while a listing goes on. What can be no newest one any more
 /// is handed back early, so that a folder of a million files needs little memory.
 #[derive(Debug)]
-pub struct NewestFiles {
+pub(crate) struct NewestFiles {
     rule: Newest,
     groups: BTreeMap<Vec<u8>, Vec<RemoteFile>>,
     held: usize,

@@ -25,7 +25,7 @@ pub enum Repeated {
 
 /// Local times that clocks leave out when they go forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ClockGap {
+pub(crate) struct ClockGap {
     /// The first of them.
     pub begin: PrimitiveDateTime,
     /// The first time that clocks show again.
@@ -77,7 +77,7 @@ impl TimeZone {
 
     /// The instant at which clocks of the zone show `local`. A time that clocks leave out when they
     /// go forward is the first instant after that; of a time that comes twice, `repeated` is meant.
-    pub fn instant(self, local: PrimitiveDateTime, repeated: Repeated) -> OffsetDateTime {
+    pub(crate) fn instant(self, local: PrimitiveDateTime, repeated: Repeated) -> OffsetDateTime {
         let naive = to_chrono(local);
         let found = self.0.from_local_datetime(&naive);
         let found = match repeated {
@@ -96,7 +96,7 @@ impl TimeZone {
     }
 
     /// When clocks go forward from `from` on and before `to`.
-    pub fn gaps(self, from: OffsetDateTime, to: OffsetDateTime) -> Vec<ClockGap> {
+    pub(crate) fn gaps(self, from: OffsetDateTime, to: OffsetDateTime) -> Vec<ClockGap> {
         let (mut gaps, mut at) = (Vec::new(), from.unix_timestamp());
         while at < to.unix_timestamp() {
             let next = (at + SECONDS_OF_DAY).min(to.unix_timestamp());

@@ -51,7 +51,7 @@ impl Failure for Mismatch {
 /// Judges a read that the server itself has ended: `before` and `after` are the source's
 /// descriptions of the file around the read (`after` is `None` if it gives none any more),
 /// `arrived` is the number of bytes read.
-pub fn source(
+pub(crate) fn source(
     before: &RemoteFile,
     after: Option<&RemoteFile>,
     arrived: u64,
@@ -80,7 +80,7 @@ fn without_after(before: &RemoteFile, arrived: u64) -> Verdict {
 }
 
 /// Whether a blob in the store is the content that we sent: size and MD5.
-pub fn stored(sent: (u64, Md5), stored: (u64, Option<Md5>)) -> Result<(), Mismatch> {
+pub(crate) fn stored(sent: (u64, Md5), stored: (u64, Option<Md5>)) -> Result<(), Mismatch> {
     if sent.0 == stored.0 && stored.1 == Some(sent.1) {
         Ok(())
     } else {

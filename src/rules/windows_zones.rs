@@ -2,7 +2,7 @@
 //! (territory 001): `windowsZones.xml` of Unicode CLDR. Without `UTC`, which is a name in both.
 
 /// Names in Windows and IANA names.
-pub const WINDOWS_ZONES: &[(&str, &str)] = &[
+pub(crate) const WINDOWS_ZONES: &[(&str, &str)] = &[
     ("AUS Central Standard Time", "Australia/Darwin"),
     ("AUS Eastern Standard Time", "Australia/Sydney"),
     ("Afghanistan Standard Time", "Asia/Kabul"),

@@ -40,14 +40,14 @@ pub async fn due(state: &StateStore, sources: &[Source], now: OffsetDateTime) ->
 }
 
 /// Whether `source` is due at `now`, by what `index` knows.
-pub fn is_due(source: &Source, index: &SourceIndex, now: OffsetDateTime) -> bool {
+pub(crate) fn is_due(source: &Source, index: &SourceIndex, now: OffsetDateTime) -> bool {
     let Some(schedule) = &source.schedule else { return true };
     // One that never was due is not due now.
     schedule.last_due(now).is_some_and(|last| !index.looked_since(&source.name, last))
 }
 
 /// The index of sources; where it is lost, what the records of runs say.
-pub async fn index(
+pub(crate) async fn index(
     state: &StateStore,
     sources: &[Source],
     now: OffsetDateTime,

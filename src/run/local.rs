@@ -151,7 +151,7 @@ fn empty_report(run: &Run) -> Report {
 }
 
 /// The patterns of files that are fetched again though they are known.
-pub fn patterns_again(source: &Source, globs: &[String]) -> Again {
+pub(crate) fn patterns_again(source: &Source, globs: &[String]) -> Again {
     if globs.is_empty() {
         return None;
     }

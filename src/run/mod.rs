@@ -28,7 +28,7 @@ pub use crate::transfer::archive::manifest::{
 };
 pub use crate::transfer::options::Options;
 pub use local::run;
-pub use planned_members::PlannedMembers;
+pub(crate) use planned_members::PlannedMembers;
 pub use recorded::recorded;
 
 /// Sources that are planned at once.

@@ -28,18 +28,18 @@ pub struct PlannedMembers {
 }
 
 /// Whether `file` would be unpacked, as far as its name tells.
-pub fn is_unpacked(pass: &Pass, file: &RemoteFile) -> bool {
+pub(crate) fn is_unpacked(pass: &Pass, file: &RemoteFile) -> bool {
     pass.source.archives != Archives::Keep && may_be_archive(&file.path.file_name_text())
 }
 
 /// What is known of the members of `file` without its directory.
-pub fn unread(pass: &Pass, file: &RemoteFile) -> Result<PlannedMembers, NameError> {
+pub(crate) fn unread(pass: &Pass, file: &RemoteFile) -> Result<PlannedMembers, NameError> {
     let below = pass.source.naming.members_of(file)?;
     Ok(PlannedMembers { below, count: None, blobs: Vec::new() })
 }
 
 /// The same, with the names that the archive's directory leads to, if it can be read.
-pub async fn read(pass: &Pass, file: &RemoteFile) -> Result<PlannedMembers, NameError> {
+pub(crate) async fn read(pass: &Pass, file: &RemoteFile) -> Result<PlannedMembers, NameError> {
     let unread = unread(pass, file)?;
     let Some(members) = preview(pass, file).await else { return Ok(unread) };
     let globs = MemberGlobs::of(&pass.source);

@@ -298,7 +298,7 @@ impl StateMove {
             let fence = moved(self.to.address()).into();
             copy::put(&*self.from, &head, fence, &condition)
                 .await
-                .map_err(StoreError::as_no_race)?;
+                .map_err(StoreError::into_no_race)?;
         }
         let there = bytes_of(&*self.to, &head).await?;
         let is_ours = there.as_ref().is_some_and(|bytes| !Head::is_moved(bytes));

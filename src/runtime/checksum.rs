@@ -18,10 +18,10 @@ const STRIDE: usize = 64 << 10;
 
 /// Content up to this many bytes is hashed where it is: handing it to another thread would cost
 /// more.
-pub const ALONE: usize = 64 << 10;
+pub(crate) const ALONE: usize = 64 << 10;
 
 /// The bytes of a block of content, kept until they have been hashed.
-pub type ChecksumKept = Box<dyn AsRef<[u8]> + Send>;
+pub(crate) type ChecksumKept = Box<dyn AsRef<[u8]> + Send>;
 
 /// An MD5 that grows with its content.
 #[derive(Clone, Debug)]

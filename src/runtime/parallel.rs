@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 /// Calls `work` for each of `items`, at most `at_once` at a time, and `each` with what came of it,
 /// in the order of completion; `None` where the work ended in a panic, which is logged by then.
 /// Dropping the future stops all work.
-pub async fn side_by_side<I, T, F>(
+pub(crate) async fn side_by_side<I, T, F>(
     items: impl IntoIterator<Item = I>,
     at_once: usize,
     work: impl Fn(I) -> F,
@@ -59,7 +59,7 @@ impl Default for Turns {
 
 impl Turns {
     /// The turn of `number`, which is over when it is dropped, whether it came or not.
-    pub fn of(&self, number: usize) -> TurnInLine<'_> {
+    pub(crate) fn of(&self, number: usize) -> TurnInLine<'_> {
         TurnInLine { turns: self, number }
     }
 }

@@ -8,28 +8,28 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 /// Set by Core Tools (`Program.cs` of azure-functions-core-tools), and by nothing in Azure.
-pub const CORE_TOOLS: &str = "FUNCTIONS_CORETOOLS_ENVIRONMENT";
+pub(crate) const CORE_TOOLS: &str = "FUNCTIONS_CORETOOLS_ENVIRONMENT";
 /// The name of the app, set by every plan of App Service and Functions. Core Tools does not set it.
-pub const SITE: &str = "WEBSITE_SITE_NAME";
+pub(crate) const SITE: &str = "WEBSITE_SITE_NAME";
 /// The plan in the platform's words. Flex Consumption tells it only once an instance is assigned to
 /// an app.
-pub const SKU: &str = "WEBSITE_SKU";
+pub(crate) const SKU: &str = "WEBSITE_SKU";
 /// The instance on App Service plans (Premium, Dedicated, Consumption on Windows). Empty or missing
 /// on Flex Consumption.
-pub const INSTANCE: &str = "WEBSITE_INSTANCE_ID";
+pub(crate) const INSTANCE: &str = "WEBSITE_INSTANCE_ID";
 /// The instance on Flex Consumption.
-pub const POD: &str = "WEBSITE_POD_NAME";
+pub(crate) const POD: &str = "WEBSITE_POD_NAME";
 /// The instance on Flex Consumption and on Linux Consumption. Other platforms set it too: alone it
 /// proves nothing.
-pub const CONTAINER: &str = "CONTAINER_NAME";
+pub(crate) const CONTAINER: &str = "CONTAINER_NAME";
 /// Set where Flex Consumption's own platform runs the instance.
-pub const LEGION: &str = "LEGION_SERVICE_HOST";
+pub(crate) const LEGION: &str = "LEGION_SERVICE_HOST";
 /// Set for Functions on Azure Container Apps.
-pub const MANAGED_ENVIRONMENT: &str = "MANAGED_ENVIRONMENT";
+pub(crate) const MANAGED_ENVIRONMENT: &str = "MANAGED_ENVIRONMENT";
 /// The host name of the app; `localhost:7071` under Core Tools.
-pub const HOST_NAME: &str = "WEBSITE_HOSTNAME";
+pub(crate) const HOST_NAME: &str = "WEBSITE_HOSTNAME";
 /// `Development` under Core Tools.
-pub const STAGE: &str = "AZURE_FUNCTIONS_ENVIRONMENT";
+pub(crate) const STAGE: &str = "AZURE_FUNCTIONS_ENVIRONMENT";
 
 /// What only containers have: of Kubernetes, Azure Container Apps and its jobs, .NET's images,
 /// Podman and systemd-nspawn.

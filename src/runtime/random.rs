@@ -2,7 +2,7 @@
 //! seed alone.
 
 /// Fills `bytes`, which make a name unique.
-pub fn of_name(bytes: &mut [u8]) {
+pub(crate) fn of_name(bytes: &mut [u8]) {
     #[cfg(feature = "testing")]
     if crate::failpoint::name_bytes(bytes) {
         return;
@@ -11,7 +11,7 @@ pub fn of_name(bytes: &mut [u8]) {
 }
 
 /// From 0 to 1: which part of a wait is waited.
-pub fn of_wait() -> f64 {
+pub(crate) fn of_wait() -> f64 {
     #[cfg(feature = "testing")]
     if let Some(chosen) = crate::failpoint::random_wait() {
         return f64::from(chosen) / f64::from(u16::MAX);

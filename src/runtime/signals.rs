@@ -4,14 +4,13 @@
 /// kills the process.
 #[cfg(unix)]
 #[derive(Debug)]
-pub struct Signals(
+pub(crate) struct Signals(
     Option<tokio::sync::Mutex<(tokio::signal::unix::Signal, tokio::signal::unix::Signal)>>,
 );
 
 #[cfg(unix)]
 impl Signals {
     /// Needs the runtime of tokio, with its driver.
-    #[expect(clippy::new_without_default, reason = "it changes what signals do")]
     pub fn new() -> Self {
         use tokio::signal::unix::{SignalKind, signal};
         let both = signal(SignalKind::interrupt())
@@ -34,12 +33,11 @@ impl Signals {
 /// Ctrl-C.
 #[cfg(not(unix))]
 #[derive(Debug)]
-pub struct Signals;
+pub(crate) struct Signals;
 
 #[cfg(not(unix))]
 impl Signals {
     /// Needs the runtime of tokio, with its driver.
-    #[expect(clippy::new_without_default, reason = "it changes what signals do")]
     pub fn new() -> Self {
         Self
     }
@@ -60,12 +58,11 @@ const LOOKED_AT_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
 /// The process that started this one, whose end nothing tells: an orphan is given another parent.
 #[cfg(unix)]
 #[derive(Debug)]
-pub struct Parent(u32);
+pub(crate) struct Parent(u32);
 
 #[cfg(unix)]
 impl Parent {
     /// The parent at this moment.
-    #[expect(clippy::new_without_default, reason = "it is another one at another time")]
     pub fn new() -> Self {
         Self(std::os::unix::process::parent_id())
     }
@@ -81,12 +78,11 @@ impl Parent {
 /// The process that started this one. Here nothing tells of its end.
 #[cfg(not(unix))]
 #[derive(Debug)]
-pub struct Parent;
+pub(crate) struct Parent;
 
 #[cfg(not(unix))]
 impl Parent {
     /// The parent at this moment.
-    #[expect(clippy::new_without_default, reason = "it is another one at another time")]
     pub fn new() -> Self {
         Self
     }

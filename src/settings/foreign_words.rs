@@ -265,7 +265,7 @@ const WORDS: &[(&[&str], &str, &str)] = &[
 
 /// How the setting is written here that `name` most likely means, if a section with the settings
 /// `known` has it.
-pub fn meaning(name: &str, known: &[&str]) -> Option<&'static str> {
+pub(crate) fn meaning(name: &str, known: &[&str]) -> Option<&'static str> {
     let word: String =
         name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
     let is_meant = |(words, key, _): &&(&[&str], &str, &str)| {

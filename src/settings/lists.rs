@@ -4,7 +4,7 @@ use toml::de::{DeTable, DeValue};
 
 /// The list that an environment variable holds in TOML's form (JSON's form of a list of texts is
 /// the same). `None`: the value is one text, as the glob `[ab]*.csv`.
-pub fn toml_list(text: &str) -> Option<Vec<String>> {
+pub(crate) fn toml_list(text: &str) -> Option<Vec<String>> {
     if !text.trim_start().starts_with('[') {
         return None;
     }
@@ -26,7 +26,7 @@ pub fn toml_list(text: &str) -> Option<Vec<String>> {
 }
 
 /// The table of texts that an environment variable holds in TOML's form, `{ a = "b" }`.
-pub fn toml_pairs(text: &str) -> Option<Vec<(String, String)>> {
+pub(crate) fn toml_pairs(text: &str) -> Option<Vec<(String, String)>> {
     let document = format!("table = {text}");
     let table = DeTable::parse(&document).ok().filter(|table| table.get_ref().len() == 1)?;
     let Some(DeValue::Table(pairs)) = table.get_ref().get("table").map(toml::Spanned::get_ref)

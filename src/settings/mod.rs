@@ -3,7 +3,7 @@
 //!
 //! `config` fills sections from text and environment; drivers read theirs without knowing `config`.
 
-pub use crate::settings::units::{parse_duration, parse_size};
+pub(crate) use crate::settings::units::{parse_duration, parse_size};
 pub use crate::settings::url::{SourceUrl, percent_decode};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -134,7 +134,7 @@ pub struct Section {
 
 impl Section {
     /// A section with these entries, of which each must be one of `keys`.
-    pub fn new(
+    pub(crate) fn new(
         file: &str,
         name: &str,
         line: usize,
@@ -386,7 +386,7 @@ impl Section {
 
     /// The errors of all values that are of another kind, or outside of the range, than their
     /// settings take.
-    pub fn misfits(&self) -> Vec<SettingError> {
+    pub(crate) fn misfits(&self) -> Vec<SettingError> {
         let error = |name: &String| {
             let key = self.key(name)?;
             let checked = match key.kind {
@@ -421,7 +421,7 @@ pub fn listed(words: &[&str]) -> String {
 }
 
 /// The candidate that was most likely meant, if one is near.
-pub fn closest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
+pub(crate) fn closest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
     let (distance, best) = candidates
         .iter()
         .map(|candidate| (strsim::damerau_levenshtein(word, candidate), *candidate))

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// `"64 MiB"`, `"10 GB"`, `"512 B"`: binary units are powers of 1,024, decimal ones of 1,000.
-pub fn parse_size(text: &str) -> Option<u64> {
+pub(crate) fn parse_size(text: &str) -> Option<u64> {
     let (number, unit) = split_unit(text)?;
     let factor: u64 = match unit {
         "B" => 1,
@@ -21,7 +21,7 @@ pub fn parse_size(text: &str) -> Option<u64> {
 }
 
 /// `"500ms"`, `"90s"`, `"15m"`, `"6h"`, `"7d"`.
-pub fn parse_duration(text: &str) -> Option<Duration> {
+pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
     let (number, unit) = split_unit(text)?;
     let milliseconds: u64 = match unit {
         "ms" => 1,
@@ -38,7 +38,7 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
         .map(Duration::from_millis)
 }
 
-pub fn split_unit(text: &str) -> Option<(u64, &str)> {
+pub(crate) fn split_unit(text: &str) -> Option<(u64, &str)> {
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit())?;
     Some((text[..digits].parse().ok()?, text[digits..].trim_start()))

@@ -74,7 +74,7 @@ impl SourceUrl {
     }
 }
 
-pub fn split_port(text: &str) -> Result<(String, Option<u16>), String> {
+pub(crate) fn split_port(text: &str) -> Result<(String, Option<u16>), String> {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
             let (host, after) = rest.split_once(']').ok_or("has a `[` without `]`")?;
@@ -96,7 +96,7 @@ pub fn split_port(text: &str) -> Result<(String, Option<u16>), String> {
     Ok((host.to_owned(), port))
 }
 
-pub fn decode_text(text: &str) -> Result<String, String> {
+pub(crate) fn decode_text(text: &str) -> Result<String, String> {
     let bytes = percent_decode(text)
         .ok_or("holds a `%` that no two hex digits follow: write a plain `%` as `%25`")?;
     String::from_utf8(bytes).map_err(|_| "holds user info that is not UTF-8".to_owned())

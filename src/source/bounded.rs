@@ -10,11 +10,11 @@ use crate::model::RemotePath;
 use crate::model::failure::Class;
 
 /// Entries and lines of one folder that a session looks through to find one of its files.
-pub const MOST_LOOKED_THROUGH: u64 = 1_000_000;
+pub(crate) const MOST_LOOKED_THROUGH: u64 = 1_000_000;
 
 /// How many entries and lines came, and how many may.
 #[derive(Debug)]
-pub struct ListingBound {
+pub(crate) struct ListingBound {
     most: u64,
     seen: AtomicU64,
 }

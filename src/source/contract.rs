@@ -29,7 +29,7 @@ pub struct Driver {
 }
 
 /// See [`Driver::configure`].
-pub type Configure = fn(&Section, &SourceUrl) -> Result<Arc<dyn Endpoint>, SettingError>;
+pub(crate) type Configure = fn(&Section, &SourceUrl) -> Result<Arc<dyn Endpoint>, SettingError>;
 
 /// Which file system a share is.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -329,7 +329,7 @@ impl SourceError {
     }
 
     /// Whether it says that the path is a folder.
-    pub fn says_folder(&self) -> bool {
+    pub(crate) fn says_folder(&self) -> bool {
         self.cause.is::<IsFolder>()
     }
 
@@ -368,7 +368,7 @@ impl SourceError {
 
     /// Overrides whether trying again may help.
     #[must_use]
-    pub fn transient(mut self, transient: bool) -> Self {
+    pub(crate) fn transient(mut self, transient: bool) -> Self {
         self.transient = transient;
         self
     }
@@ -383,19 +383,19 @@ impl SourceError {
     /// Marks an error that takes back what the session brought before: the bytes of a file that is
     /// not whole yet may be another one's.
     #[must_use]
-    pub fn spoiling(mut self) -> Self {
+    pub(crate) fn spoiling(mut self) -> Self {
         self.spoiling = true;
         self
     }
 
     /// Whether what the session brought of a file may be another one's.
-    pub fn is_spoiling(&self) -> bool {
+    pub(crate) fn is_spoiling(&self) -> bool {
         self.spoiling
     }
 
     /// Says what to do, where more is known than the class tells.
     #[must_use]
-    pub fn hinted(mut self, hint: &'static str) -> Self {
+    pub(crate) fn hinted(mut self, hint: &'static str) -> Self {
         self.hint = Some(hint);
         self
     }

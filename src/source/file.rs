@@ -38,7 +38,7 @@ use crate::source::file::look::FileLook;
 use crate::source::file::plain::PathShare as Share;
 
 /// `file:///srv/share`.
-pub const DRIVER: Driver = Driver { schemes: &["file"], keys: KEYS, configure };
+pub(crate) const DRIVER: Driver = Driver { schemes: &["file"], keys: KEYS, configure };
 
 const KEYS: &[SettingKey] = &[
     SettingKey {

@@ -70,10 +70,10 @@ pub fn text_setting(key: &str, value: &str) -> String {
 }
 
 /// Who is told what was found, at once, in order.
-pub type Tell<'a> = &'a mut (dyn FnMut(Finding) + Send);
+pub(crate) type Tell<'a> = &'a mut (dyn FnMut(Finding) + Send);
 
 /// The addresses of a host, in a line.
-pub fn resolved(addresses: &[std::net::SocketAddr], took: Duration) -> Finding {
+pub(crate) fn resolved(addresses: &[std::net::SocketAddr], took: Duration) -> Finding {
     let each: Vec<String> = addresses.iter().map(|address| address.ip().to_string()).collect();
     Finding::new("resolve", each.join(", ")).took(took)
 }

@@ -27,7 +27,7 @@ struct Group {
 
 impl Folders {
     /// None yet; those that come take their bytes from `room`.
-    pub fn new(room: &MemoryRoom) -> Self {
+    pub(crate) fn new(room: &MemoryRoom) -> Self {
         Self { groups: Vec::new(), part: room.part() }
     }
 

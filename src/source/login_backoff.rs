@@ -48,7 +48,7 @@ impl Bench {
     }
 
     /// Gives back one place for which the time has come; the others wait as long again.
-    pub fn call_back(&mut self, now: Instant) {
+    pub(crate) fn call_back(&mut self, now: Instant) {
         if self.next.is_some_and(|next| next <= now) {
             drop(self.resting.pop());
             self.next = (!self.resting.is_empty()).then_some(now + FIRST_REST);
@@ -64,7 +64,7 @@ impl Bench {
     }
 
     /// Until when nobody is to ask for one more login, if the server has just refused one.
-    pub fn quiet_until(&self, now: Instant) -> Option<Instant> {
+    pub(crate) fn quiet_until(&self, now: Instant) -> Option<Instant> {
         self.quiet.filter(|until| *until > now)
     }
 }
@@ -81,7 +81,7 @@ fn chance() -> f64 {
 
 /// Notices that a server is down, so that thousands of files need not each find out.
 #[derive(Debug, Default)]
-pub struct Breaker {
+pub(crate) struct Breaker {
     failures: u32,
     since: Option<Instant>,
 }

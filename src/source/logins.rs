@@ -21,7 +21,7 @@ const DOOR_OPEN: Duration = Duration::from_secs(30);
 
 /// What is known of a pool's logins.
 #[derive(Debug, Default)]
-pub struct Logins {
+pub(crate) struct Logins {
     state: Mutex<LoginsState>,
     /// A task that waits looks again.
     pub returned: Notify,
@@ -36,7 +36,7 @@ impl Logins {
 
 /// What is known of them.
 #[derive(Default)]
-pub struct LoginsState {
+pub(crate) struct LoginsState {
     /// Places that rest.
     pub bench: Bench,
     /// Whether the server is down.
@@ -66,18 +66,18 @@ pub struct LoginsState {
 
 impl LoginsState {
     /// Whether somebody waits for a session.
-    pub fn is_wanted(&self) -> bool {
+    pub(crate) fn is_wanted(&self) -> bool {
         self.waiting + self.seeking > 0
     }
 
     /// Whether those who wait for a session in company come before the next login is kept.
-    pub fn owes_others(&self) -> bool {
+    pub(crate) fn owes_others(&self) -> bool {
         self.owed > 0
     }
 
     /// A session that may be in company, without a new login. What was lost is put into `lost`, to
     /// be dropped without the lock.
-    pub fn at_hand(&mut self, lost: &mut Vec<Lent>) -> Option<Lent> {
+    pub(crate) fn at_hand(&mut self, lost: &mut Vec<Lent>) -> Option<Lent> {
         let Self { idle, trunks, kept, .. } = self;
         if let Some(at) = idle.iter().rposition(|lent| !kept.contains(&lent.login.id)) {
             return Some(idle.remove(at));
@@ -128,18 +128,18 @@ impl LoginsState {
     }
 
     /// Takes a session back: for the task that is next, or to be given up.
-    pub fn take_back(&mut self, lent: Lent) {
+    pub(crate) fn take_back(&mut self, lent: Lent) {
         let to = if self.leaving > self.left.len() { &mut self.left } else { &mut self.idle };
         to.push(lent);
     }
 
     /// A session that was to be given up, or that nobody uses.
-    pub fn next_to_leave(&mut self) -> Option<Lent> {
+    pub(crate) fn next_to_leave(&mut self) -> Option<Lent> {
         self.left.pop().or_else(|| self.idle.pop())
     }
 
     /// All sessions of a login that nobody has used for `idle`, taken out of circulation.
-    pub fn long_unused(&mut self, idle: Duration, now: Instant) -> Vec<Lent> {
+    pub(crate) fn long_unused(&mut self, idle: Duration, now: Instant) -> Vec<Lent> {
         let is_long = |login: &Arc<Login>| now.duration_since(login.last_used()) >= idle;
         let here = self.idle.iter().chain(&self.trunks).map(|lent| &lent.login);
         let long: Vec<u64> = here.filter(|login| is_long(login)).map(|login| login.id).collect();
@@ -154,7 +154,7 @@ impl LoginsState {
     }
 
     /// The sessions of a login that are here, taken out of circulation.
-    pub fn take_login(&mut self, id: u64) -> Vec<Lent> {
+    pub(crate) fn take_login(&mut self, id: u64) -> Vec<Lent> {
         let of_login = |lent: &mut Lent| lent.login.id == id;
         let idle: Vec<Lent> = self.idle.extract_if(.., of_login).collect();
         idle.into_iter().chain(self.trunks.extract_if(.., of_login)).collect()
@@ -167,7 +167,7 @@ impl LoginsState {
     }
 
     /// When the oldest login was made.
-    pub fn oldest_login(&self) -> Option<Instant> {
+    pub(crate) fn oldest_login(&self) -> Option<Instant> {
         self.made.iter().filter_map(Weak::upgrade).map(|login| login.made).min()
     }
 
@@ -197,7 +197,7 @@ impl std::fmt::Debug for LoginsState {
 }
 
 /// A session and its login.
-pub struct Lent {
+pub(crate) struct Lent {
     /// The session.
     pub session: Box<dyn Session>,
     /// Its login.
@@ -231,7 +231,7 @@ pub struct LoginRoom {
 
 impl Login {
     /// Login number `id` at `place`, counted in `alive` as long as it lives.
-    pub fn new(id: u64, place: LoginRoom, alive: &Arc<AtomicUsize>) -> Arc<Self> {
+    pub(crate) fn new(id: u64, place: LoginRoom, alive: &Arc<AtomicUsize>) -> Arc<Self> {
         alive.fetch_add(1, Ordering::SeqCst);
         let now = Instant::now();
         let (made, used) = (now, Mutex::new(now));
@@ -255,7 +255,7 @@ impl Drop for Login {
 }
 
 /// As long as this lives, one session that comes back is given up.
-pub struct Leave(Arc<Logins>);
+pub(crate) struct Leave(Arc<Logins>);
 
 impl Leave {
     /// From now on.
@@ -281,7 +281,7 @@ impl Drop for Leave {
 
 /// What somebody waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wants {
+pub(crate) enum Wants {
     /// A session.
     Any,
     /// A login of his own.
@@ -289,7 +289,7 @@ pub enum Wants {
 }
 
 /// Somebody who waits for a session, counted as long as this lives.
-pub struct LoginWaiter<'a> {
+pub(crate) struct LoginWaiter<'a> {
     /// Since when.
     pub since: Instant,
     logins: &'a Logins,
@@ -329,7 +329,7 @@ impl Drop for LoginWaiter<'_> {
 
 /// Nobody else is lent a session of a login as long as this lives. When it ends, all who wait for a
 /// session then come before the next login is kept.
-pub struct ExclusiveLogin {
+pub(crate) struct ExclusiveLogin {
     logins: Arc<Logins>,
     login: Option<u64>,
     _turn: OwnedSemaphorePermit,
@@ -352,7 +352,7 @@ impl ExclusiveLogin {
 
     /// Closes the door of the login that is used least, so that it comes free, or opens it again
     /// when that takes too long. Returns when to knock again; before `next`, nothing changes.
-    pub fn knock(&mut self, next: Option<Instant>, now: Instant) -> Option<Instant> {
+    pub(crate) fn knock(&mut self, next: Option<Instant>, now: Instant) -> Option<Instant> {
         if next.is_some_and(|next| now < next) {
             return next;
         }

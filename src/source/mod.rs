@@ -23,4 +23,4 @@ pub mod walk;
 use contract::Driver;
 
 /// Every protocol that a source's `url` may name.
-pub const DRIVERS: &[Driver] = &[sftp::DRIVER, ftp::DRIVER, file::DRIVER];
+pub(crate) const DRIVERS: &[Driver] = &[sftp::DRIVER, ftp::DRIVER, file::DRIVER];

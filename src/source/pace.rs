@@ -12,7 +12,7 @@ const RATE: u64 = 1 << 10;
 const OVER: Duration = Duration::from_secs(300);
 
 /// The setting of every source that has a server.
-pub const KEY: SettingKey = SettingKey {
+pub(crate) const KEY: SettingKey = SettingKey {
     name: "minimum_rate",
     kind: ValueKind::Text,
     doc: "The least that the server must send while this program waits for it, on average, as \"1 \
@@ -44,10 +44,10 @@ impl fmt::Display for MinimumRate {
 
 impl MinimumRate {
     /// Nothing is asked for.
-    pub const OFF: Self = Self { bytes_per_second: 0, over: OVER };
+    pub(crate) const OFF: Self = Self { bytes_per_second: 0, over: OVER };
 
     /// What `section` asks for.
-    pub fn of(section: &Section) -> Result<Self, SettingError> {
+    pub(crate) fn of(section: &Section) -> Result<Self, SettingError> {
         let Some(text) = section.text("minimum_rate")? else { return Ok(Self::default()) };
         Self::parse(&text).ok_or_else(|| {
             section.error(
@@ -89,7 +89,7 @@ pub struct TooSlow {
 /// nobody's loss. The wait for the first bytes does not count either, since some servers fetch a
 /// file from tape before they send any of it.
 #[derive(Clone, Copy, Debug)]
-pub struct PaceMeter {
+pub(crate) struct PaceMeter {
     rule: MinimumRate,
     waited: Duration,
     bytes: u64,

@@ -58,7 +58,7 @@ impl Pool {
     }
 
     /// The same, within a cap over other pools, with a priority there.
-    pub fn within(
+    pub(crate) fn within(
         endpoint: Arc<dyn Endpoint>,
         connections: usize,
         shared: Option<(Arc<SharedCap>, u64)>,
@@ -82,7 +82,7 @@ impl Pool {
     }
 
     /// Several passes have it from now on.
-    pub fn become_common(&self) {
+    pub(crate) fn become_common(&self) {
         self.common.store(true, Ordering::Relaxed);
     }
 
@@ -151,7 +151,7 @@ impl Pool {
 
     /// Lends a session for try number `attempt` of `attempts`: to the last of several alone, so
     /// that the others on a login, whatever they do to it, cannot make all of them fail.
-    pub async fn lend_for_try(
+    pub(crate) async fn lend_for_try(
         self: &Arc<Self>,
         attempt: u32,
         attempts: u32,
@@ -163,7 +163,7 @@ impl Pool {
     /// [`PoolLease::seclusion`] gives, ends: a login that nobody uses, else a new one if the cap
     /// allows it, else the one that is used least, once those on it have ended. For these newcomers
     /// are kept off it, but never for long.
-    pub async fn lend_alone(self: &Arc<Self>) -> Result<PoolLease, SourceError> {
+    pub(crate) async fn lend_alone(self: &Arc<Self>) -> Result<PoolLease, SourceError> {
         if self.endpoint.transfers_per_connection() == 1 {
             return self.lend().await;
         }
@@ -204,7 +204,7 @@ impl Pool {
     }
 
     /// Whether somebody waits for a session: a task that cannot use its own now may give way.
-    pub fn is_wanted(&self) -> bool {
+    pub(crate) fn is_wanted(&self) -> bool {
         self.state().is_wanted()
     }
 
@@ -414,7 +414,7 @@ pub struct PoolLease {
 impl PoolLease {
     /// Of a lease of [`Pool::lend_alone`]: others are let onto its login once this is dropped, or
     /// the lease ends.
-    pub fn seclusion(&mut self) -> Option<ExclusiveLogin> {
+    pub(crate) fn seclusion(&mut self) -> Option<ExclusiveLogin> {
         self.alone.take()
     }
 
@@ -430,7 +430,7 @@ impl PoolLease {
     }
 
     /// Returns a session that is in order.
-    pub fn give_back(mut self) {
+    pub(crate) fn give_back(mut self) {
         if let Some(lent) = self.lent.take() {
             lent.login.used(Instant::now());
             self.pool.state().take_back(lent);

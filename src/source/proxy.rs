@@ -13,7 +13,7 @@ use crate::model::{Secret, printable};
 use crate::settings::{SettingKey, SourceUrl, ValueKind};
 
 /// The setting that names one.
-pub const KEY: SettingKey = SettingKey {
+pub(crate) const KEY: SettingKey = SettingKey {
     name: "proxy",
     kind: ValueKind::Secret,
     doc: "Proxy to reach the server through: `socks5://[user:password@]host[:port]` or \
@@ -49,10 +49,10 @@ impl fmt::Debug for Proxy {
 /// The proxy refuses our credential, or wants one. Inside an [`io::Error`].
 #[derive(Debug, thiserror::Error)]
 #[error("the proxy refuses the user or password in `proxy` ({0})")]
-pub struct ProxyRefused(String);
+pub(crate) struct ProxyRefused(String);
 
 /// Whether it was the proxy's login that failed: trying again would lock an account.
-pub fn is_refusal(error: &io::Error) -> bool {
+pub(crate) fn is_refusal(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|inner| inner.is::<ProxyRefused>())
 }
 
@@ -110,7 +110,12 @@ impl Proxy {
     }
 
     /// Makes a connection to the proxy one to `host`.
-    pub async fn tunnel(&self, stream: &mut TcpStream, host: &str, port: u16) -> io::Result<()> {
+    pub(crate) async fn tunnel(
+        &self,
+        stream: &mut TcpStream,
+        host: &str,
+        port: u16,
+    ) -> io::Result<()> {
         let through = match self.protocol {
             Protocol::Socks5 => self.socks(stream, host, port).await,
             Protocol::Http => self.http(stream, host, port).await,

@@ -22,7 +22,7 @@ impl MemoryRoom {
     }
 
     /// A part of it, of no bytes yet.
-    pub fn part(&self) -> RoomPart {
+    pub(crate) fn part(&self) -> RoomPart {
         RoomPart { room: self.clone(), bytes: 0 }
     }
 }

@@ -87,7 +87,7 @@ impl SharedCap {
 
     /// A login of the pool `by` failed. Where any pool has a login, the server is there, and only
     /// has no room for one more.
-    pub fn note_failure(&self, by: usize, error: &SourceError) {
+    pub(crate) fn note_failure(&self, by: usize, error: &SourceError) {
         let class = error.class();
         if !matches!(class, Class::Connect | Class::Stalled) || !error.is_transient() {
             return;
@@ -100,7 +100,7 @@ impl SharedCap {
     }
 
     /// The server answers.
-    pub fn was_answered(&self) {
+    pub(crate) fn was_answered(&self) {
         *self.unanswered() = None;
     }
 
@@ -121,7 +121,7 @@ impl SharedCap {
     }
 
     /// Whether none is free now.
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.state().free == 0
     }
 
@@ -130,14 +130,18 @@ impl SharedCap {
     }
 
     /// One more pool.
-    pub fn join(&self, member: Weak<dyn CapMember>) {
+    pub(crate) fn join(&self, member: Weak<dyn CapMember>) {
         let mut state = self.state();
         state.members.retain(|member| member.strong_count() > 0);
         state.members.push(member);
     }
 
     /// Waits for a place, for `own`; a higher `priority` comes first.
-    pub async fn place(self: &Arc<Self>, own: &Weak<dyn CapMember>, priority: u64) -> SharedPlace {
+    pub(crate) async fn place(
+        self: &Arc<Self>,
+        own: &Weak<dyn CapMember>,
+        priority: u64,
+    ) -> SharedPlace {
         let (mut waiting, mut place) = {
             let mut state = self.state();
             if state.free > 0 {

@@ -28,7 +28,7 @@ const HASH: u64 = 9;
 
 /// Some of what a folder holds.
 #[derive(Debug, Default)]
-pub struct FolderBatch {
+pub(crate) struct FolderBatch {
     /// How deep the folder lies.
     pub depth: usize,
     /// Entries that were not told before.
@@ -42,7 +42,7 @@ pub struct FolderBatch {
 }
 
 /// How to list a folder.
-pub struct Sift {
+pub(crate) struct Sift {
     /// The source's sessions.
     pub pool: Arc<Pool>,
     /// The folder.

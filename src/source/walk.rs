@@ -21,7 +21,7 @@ const NOTES: u64 = 20;
 
 /// What a walk tells.
 #[derive(Debug)]
-pub enum WalkFound {
+pub(crate) enum WalkFound {
     /// An entry that is no directory.
     Entry(Listed),
     /// Two files of one folder whose names differ in case alone. The second one comes after it.
@@ -41,7 +41,7 @@ pub enum WalkFound {
 }
 
 /// How to walk.
-pub struct Walk {
+pub(crate) struct Walk {
     /// The source's sessions.
     pub pool: Arc<Pool>,
     /// Where to begin.

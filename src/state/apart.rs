@@ -52,13 +52,13 @@ pub fn known(bytes: &[u8]) -> Option<(String, String)> {
 }
 
 /// What [`known`] reads.
-pub fn known_as(id: &str, state: &str) -> serde_json::Value {
+pub(crate) fn known_as(id: &str, state: &str) -> serde_json::Value {
     let pointer = Pointer { schema: VERSION, id: id.to_owned(), state: state.to_owned() };
     serde_json::to_value(pointer).expect("a pointer holds nothing that JSON cannot")
 }
 
 /// An id that no other place has.
-pub fn new_id() -> String {
+pub(crate) fn new_id() -> String {
     hex(&random())
 }
 
@@ -173,7 +173,7 @@ async fn written_once(
         Ok(_) => Ok(bytes),
         // Another process was quicker, or the answer to an earlier try was lost.
         Err(error) if error.kind == StoreKind::Condition => {
-            bytes_of(store, name).await?.ok_or_else(|| error.as_no_race())
+            bytes_of(store, name).await?.ok_or_else(|| error.into_no_race())
         }
         Err(error) => Err(error),
     }

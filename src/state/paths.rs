@@ -26,15 +26,15 @@ use crate::model::{BlobName, IllegalName, Version};
 /// What names of our own state begin with. Names of sources never begin with `_`.
 pub const ROOT: &str = "_blobferry/";
 /// What names of the probes of `check` begin with.
-pub const PROBES: &str = "_blobferry/_check/";
+pub(crate) const PROBES: &str = "_blobferry/_check/";
 /// What names of records of runs begin with.
-pub const RUNS: &str = "_blobferry/_runs/";
+pub(crate) const RUNS: &str = "_blobferry/_runs/";
 
 /// What segments of the index of names begin with.
 pub const NAMES: &str = "_blobferry/_names/";
 
 /// Whether a blob of this name is our own state.
-pub fn is_state(name: &str) -> bool {
+pub(crate) fn is_state(name: &str) -> bool {
     name.starts_with(ROOT)
 }
 
@@ -54,12 +54,12 @@ pub fn stamp(at: OffsetDateTime) -> String {
 }
 
 /// The record of the run `id`; `None` if that is no id of a run.
-pub fn run_record(id: &str) -> Option<BlobName> {
+pub(crate) fn run_record(id: &str) -> Option<BlobName> {
     is_run_id(id).then(|| legal(format!("{RUNS}{}/{id}.json", &id[..8])))
 }
 
 /// Whether `id` is an id of a run: a moment and eight hexadecimal digits.
-pub fn is_run_id(id: &str) -> bool {
+pub(crate) fn is_run_id(id: &str) -> bool {
     const PATTERN: &[u8] = b"00000000T000000Z-hhhhhhhh";
     let fits = |(byte, pattern): (u8, &u8)| match pattern {
         b'0' => byte.is_ascii_digit(),
@@ -81,7 +81,7 @@ pub fn names(segment: &str) -> BlobName {
 }
 
 /// What names of records of a day begin with.
-pub fn runs_of_day(date: Date) -> String {
+pub(crate) fn runs_of_day(date: Date) -> String {
     format!("{RUNS}{}/", day(date))
 }
 
@@ -91,12 +91,12 @@ pub fn place() -> BlobName {
 }
 
 /// Where the state of a destination is that holds none itself.
-pub fn pointer() -> BlobName {
+pub(crate) fn pointer() -> BlobName {
     legal(format!("{ROOT}state.json"))
 }
 
 /// In a place that the state is moving to: where it comes from.
-pub fn move_mark() -> BlobName {
+pub(crate) fn move_mark() -> BlobName {
     legal(format!("{ROOT}moving.json"))
 }
 
@@ -127,12 +127,12 @@ impl<'a> StatePaths<'a> {
     }
 
     /// What names of the ledger begin with.
-    pub fn ledger_folder(self) -> String {
+    pub(crate) fn ledger_folder(self) -> String {
         format!("{ROOT}{}/ledger/", self.source)
     }
 
     /// A blob of the ledger. Its name may come from a head, so it may be no name.
-    pub fn ledger(self, name: &str) -> Result<BlobName, IllegalName> {
+    pub(crate) fn ledger(self, name: &str) -> Result<BlobName, IllegalName> {
         BlobName::new(format!("{}{name}", self.ledger_folder()))
     }
 
@@ -157,12 +157,12 @@ impl<'a> StatePaths<'a> {
     }
 
     /// What names of reports and manifests begin with.
-    pub fn runs_folder(self) -> String {
+    pub(crate) fn runs_folder(self) -> String {
         format!("{ROOT}{}/runs/", self.source)
     }
 
     /// What names of reports and manifests of a day begin with.
-    pub fn runs_of_day(self, date: Date) -> String {
+    pub(crate) fn runs_of_day(self, date: Date) -> String {
         format!("{}{}/", self.runs_folder(), day(date))
     }
 
@@ -183,7 +183,7 @@ impl<'a> StatePaths<'a> {
     }
 
     /// What names of manifests of archives begin with.
-    pub fn archives_folder(self) -> String {
+    pub(crate) fn archives_folder(self) -> String {
         format!("{ROOT}{}/archives/", self.source)
     }
 
@@ -193,7 +193,7 @@ impl<'a> StatePaths<'a> {
     }
 
     /// What names of originals in quarantine begin with.
-    pub fn quarantine_folder(self) -> String {
+    pub(crate) fn quarantine_folder(self) -> String {
         format!("{ROOT}{}/quarantine/", self.source)
     }
 
@@ -203,7 +203,7 @@ impl<'a> StatePaths<'a> {
     }
 
     /// What names of archives that were refused by a limit begin with.
-    pub fn refused_folder(self) -> String {
+    pub(crate) fn refused_folder(self) -> String {
         format!("{ROOT}{}/refused/", self.source)
     }
 
@@ -213,17 +213,17 @@ impl<'a> StatePaths<'a> {
     }
 
     /// What names of all passes in pieces begin with.
-    pub fn passes_folder(self) -> String {
+    pub(crate) fn passes_folder(self) -> String {
         format!("{ROOT}{}/work/", self.source)
     }
 
     /// How the expectations of the source stand, and which manifests were counted: a cache.
-    pub fn open_expectations(self) -> BlobName {
+    pub(crate) fn open_expectations(self) -> BlobName {
         self.below("expect/open.json")
     }
 
     /// That a window of the expectation `name` came to `state`. `deadline` is its [`stamp`].
-    pub fn expectation(self, name: &str, deadline: &str, state: &str) -> BlobName {
+    pub(crate) fn expectation(self, name: &str, deadline: &str, state: &str) -> BlobName {
         self.below(&format!("expect/{name}/{deadline}.{state}.json"))
     }
 

@@ -128,7 +128,7 @@ impl StateStore {
     }
 
     /// JSON of ours, with the tag of its blob.
-    pub async fn get_json<T: DeserializeOwned>(
+    pub(crate) async fn get_json<T: DeserializeOwned>(
         &self,
         name: &BlobName,
         most: u64,
@@ -140,7 +140,7 @@ impl StateStore {
 
     /// Writes JSON of ours, redacted, with its version. `None`: the condition did not hold, which
     /// is also so when the answer to a first try was lost.
-    pub async fn put_json(
+    pub(crate) async fn put_json(
         &self,
         name: &BlobName,
         value: &impl Serialize,
@@ -152,7 +152,7 @@ impl StateStore {
 
     /// As [`StateStore::put_json`]; the SHA-256 of what was stored comes back, so that another blob
     /// can name it.
-    pub async fn put_named_json(
+    pub(crate) async fn put_named_json(
         &self,
         name: &BlobName,
         value: &impl Serialize,
@@ -165,7 +165,7 @@ impl StateStore {
     }
 
     /// As [`StateStore::put_json`], with a checksum of its own in it: for what no other blob names.
-    pub async fn put_sealed_json(
+    pub(crate) async fn put_sealed_json(
         &self,
         name: &BlobName,
         value: &impl Serialize,
@@ -178,7 +178,7 @@ impl StateStore {
     }
 
     /// As [`StateStore::put_json`], with metadata.
-    pub async fn put_json_with(
+    pub(crate) async fn put_json_with(
         &self,
         name: &BlobName,
         value: &impl Serialize,
@@ -260,7 +260,7 @@ fn pretty(value: &Value) -> Bytes {
 }
 
 /// Reads JSON of ours, the content of `name`.
-pub fn parse<T: DeserializeOwned>(name: &BlobName, bytes: &[u8]) -> Result<T, StateError> {
+pub(crate) fn parse<T: DeserializeOwned>(name: &BlobName, bytes: &[u8]) -> Result<T, StateError> {
     let damaged = |error: serde_json::Error| StateError::Damaged {
         blob: name.as_str().to_owned(),
         why: error.to_string(),

@@ -45,7 +45,7 @@ fn write(value: &Value, text: &mut String) {
 }
 
 /// Adds to an object the checksum of all that it holds.
-pub fn seal(value: &mut Value) {
+pub(crate) fn seal(value: &mut Value) {
     let sum = of(value);
     if let Value::Object(object) = value {
         object.insert(SUM.to_owned(), sum.into());

@@ -9,7 +9,7 @@ use serde_json::Value;
 pub const VERSION: u32 = 2;
 
 /// The member of a JSON object that holds its version.
-pub const MEMBER: &str = "schema";
+pub(crate) const MEMBER: &str = "schema";
 
 /// Stored state that a later release wrote.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,7 +26,7 @@ pub struct LaterVersion {
 
 /// Refuses `value`, the content of `blob`, if a later release wrote it. JSON without a version is
 /// of release 0.1.
-pub fn check(blob: &str, value: &Value) -> Result<(), LaterVersion> {
+pub(crate) fn check(blob: &str, value: &Value) -> Result<(), LaterVersion> {
     match value.get(MEMBER).and_then(Value::as_u64).filter(|found| *found > u64::from(VERSION)) {
         Some(found) => Err(LaterVersion { blob: blob.to_owned(), found }),
         None => Ok(()),

@@ -1,7 +1,7 @@
 //! Blobs in Azure Storage.
 
 pub use crate::store::azure::container::AzureStore;
-pub use crate::store::azure::container::illegal_container;
+pub(crate) use crate::store::azure::container::illegal_container;
 use std::num::NonZero;
 
 use async_trait::async_trait;
@@ -46,7 +46,9 @@ use crate::store::azure::failure::{fail, fail_under};
 pub use crate::store::azure::client::transport;
 pub use crate::store::azure::connection::{AzureConnection, parse_connection_string};
 pub use crate::store::azure::identity::{AzureIdentity, ManagedId, Whose, credential, whose};
-pub use crate::store::azure::principal::{Certified, PUBLIC_AUTHORITY, Principal, PrincipalProof};
+pub(crate) use crate::store::azure::principal::{
+    Certified, PUBLIC_AUTHORITY, Principal, PrincipalProof,
+};
 pub use crate::store::azure::queue::{AzureQueue, QueueSettings, illegal_queue};
 pub use crate::store::azure::sas::lacking;
 pub use crate::store::azure::settings::{

@@ -18,9 +18,9 @@ use crate::model::{BlobName, BoxError, Md5};
 use crate::runtime::random;
 
 /// The bytes of a block at which [`Store::stage`] is worth its request; the default block size.
-pub const BLOCK_BYTES: u64 = 8 << 20;
+pub(crate) const BLOCK_BYTES: u64 = 8 << 20;
 /// The most blocks that one blob can have.
-pub const MAX_BLOCKS: u64 = 50_000;
+pub(crate) const MAX_BLOCKS: u64 = 50_000;
 /// The most bytes of metadata, names and values together.
 pub const MAX_METADATA_BYTES: usize = 8 << 10;
 
@@ -311,14 +311,14 @@ impl StoreError {
 
     /// What to do about it, where more is known than its class tells; empty is nothing.
     #[must_use]
-    pub fn with_hint(mut self, hint: &'static str) -> Self {
+    pub(crate) fn with_hint(mut self, hint: &'static str) -> Self {
         self.hint = hint;
         self
     }
 
     /// A refusal that a write meets only where something stands already: the caller has to look.
     #[must_use]
-    pub fn as_race(mut self) -> Self {
+    pub(crate) fn into_race(mut self) -> Self {
         if self.kind != StoreKind::Condition {
             self.no_race = Some(self.kind);
             self.kind = StoreKind::Condition;
@@ -329,7 +329,7 @@ impl StoreError {
     /// The same error, once a look has shown that nobody was quicker: it is a refusal, and asking
     /// again leads nowhere.
     #[must_use]
-    pub fn as_no_race(mut self) -> Self {
+    pub(crate) fn into_no_race(mut self) -> Self {
         self.kind = match (self.no_race, self.kind) {
             (Some(kind), _) => kind,
             (None, StoreKind::Condition) => StoreKind::Rejected,
@@ -340,14 +340,14 @@ impl StoreError {
 
     /// The store has said that it did nothing, and will not do it later.
     #[must_use]
-    pub fn without_effect(mut self) -> Self {
+    pub(crate) fn without_effect(mut self) -> Self {
         self.had_no_effect = true;
         self
     }
 
     /// Whether the store has said that it did nothing, and will not do it later. False where nobody
     /// knows: a request whose answer is lost may have its effect after it was sent again.
-    pub fn had_no_effect(&self) -> bool {
+    pub(crate) fn had_no_effect(&self) -> bool {
         self.had_no_effect
     }
 

@@ -34,7 +34,7 @@ impl Destinations {
     }
 
     /// Whether the destination `name` was prepared: set by a caller that has done so.
-    pub fn is_prepared(&self, name: &str) -> &OnceCell<()> {
+    pub(crate) fn is_prepared(&self, name: &str) -> &OnceCell<()> {
         &self.other(name).is_prepared
     }
 

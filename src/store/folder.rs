@@ -71,7 +71,7 @@ impl FolderStore {
 
     /// The same for the state alone: what goes wrong is told of the place that `[state]` names.
     #[must_use]
-    pub fn for_state(self) -> Self {
+    pub(crate) fn for_state(self) -> Self {
         Self { used_for: FolderUse::State, ..self }
     }
 

@@ -4,13 +4,13 @@
 use crate::store::contract::{MAX_BLOCKS, MAX_METADATA_BYTES, Metadata, Properties};
 
 /// The most bytes of one append.
-pub const MAX_APPEND_BYTES: usize = 4 << 20;
+pub(crate) const MAX_APPEND_BYTES: usize = 4 << 20;
 /// The most bytes of one block or one whole write. Azure takes 4,000 MiB and 5,000 MiB; nothing
 /// here comes near.
-pub const MAX_REQUEST_BYTES: usize = 4_000 << 20;
+pub(crate) const MAX_REQUEST_BYTES: usize = 4_000 << 20;
 
 /// Refuses what cannot travel as headers: a control character in one would end the request.
-pub fn check_properties(properties: &Properties) -> Result<(), String> {
+pub(crate) fn check_properties(properties: &Properties) -> Result<(), String> {
     if properties.content_type.is_empty()
         || !properties.content_type.bytes().all(|b| (0x20..0x7f).contains(&b))
     {
@@ -45,7 +45,7 @@ fn check_metadata(metadata: &Metadata) -> Result<(), String> {
 }
 
 /// Refuses a block that Azure refuses.
-pub fn check_block(index: u32, bytes: usize) -> Result<(), String> {
+pub(crate) fn check_block(index: u32, bytes: usize) -> Result<(), String> {
     if bytes == 0 || bytes > MAX_REQUEST_BYTES {
         return Err(format!("a block of {bytes} bytes; allowed are 1 to {MAX_REQUEST_BYTES}"));
     }
@@ -53,7 +53,7 @@ pub fn check_block(index: u32, bytes: usize) -> Result<(), String> {
 }
 
 /// Refuses a block list that is too long.
-pub fn check_blocks(blocks: u32) -> Result<(), String> {
+pub(crate) fn check_blocks(blocks: u32) -> Result<(), String> {
     if u64::from(blocks) > MAX_BLOCKS {
         return Err(format!("{blocks} blocks; allowed are {MAX_BLOCKS}"));
     }
@@ -61,7 +61,7 @@ pub fn check_blocks(blocks: u32) -> Result<(), String> {
 }
 
 /// Refuses an append that Azure refuses.
-pub fn check_append(bytes: usize) -> Result<(), String> {
+pub(crate) fn check_append(bytes: usize) -> Result<(), String> {
     if bytes == 0 || bytes > MAX_APPEND_BYTES {
         return Err(format!("an append of {bytes} bytes; allowed are 1 to {MAX_APPEND_BYTES}"));
     }

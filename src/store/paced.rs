@@ -33,7 +33,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 const LONGEST_REST: Duration = Duration::from_secs(10);
 
 /// See the module.
-pub struct Paced {
+pub(crate) struct Paced {
     inner: Arc<dyn Store>,
     pace: Mutex<Pace>,
     free: Notify,

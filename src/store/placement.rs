@@ -25,7 +25,7 @@ pub enum Tier {
 }
 
 /// The most tags of a blob.
-pub const MAX_TAGS: usize = 10;
+pub(crate) const MAX_TAGS: usize = 10;
 /// The most characters of a tag's name.
 const MAX_TAG_NAME: usize = 128;
 /// The most characters of a tag's value.
@@ -56,12 +56,12 @@ impl Tier {
 
 impl Placement {
     /// Whether it asks for nothing that the account does not do by itself.
-    pub fn is_default(&self) -> bool {
+    pub(crate) fn is_default(&self) -> bool {
         self.tier.is_none() && self.tags.is_empty()
     }
 
     /// Its tags as the header `x-ms-tags` has them.
-    pub fn tags_header(&self) -> Option<String> {
+    pub(crate) fn tags_header(&self) -> Option<String> {
         let pairs =
             self.tags.iter().map(|(name, value)| format!("{}={}", coded(name), coded(value)));
         (!self.tags.is_empty()).then(|| pairs.collect::<Vec<_>>().join("&"))
@@ -69,7 +69,7 @@ impl Placement {
 }
 
 /// What of `tags` the service refuses, by its rules ("Set Blob Tags" of its REST reference).
-pub fn check_tags(tags: &BTreeMap<String, String>) -> Result<(), String> {
+pub(crate) fn check_tags(tags: &BTreeMap<String, String>) -> Result<(), String> {
     if tags.len() > MAX_TAGS {
         return Err(format!("holds {} tags; allowed are {MAX_TAGS}", tags.len()));
     }

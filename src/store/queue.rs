@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use super::contract::StoreError;
 
 /// The longest text of a message, in bytes: Azure allows 64 KiB.
-pub const MAX_MESSAGE_BYTES: usize = 64 << 10;
+pub(crate) const MAX_MESSAGE_BYTES: usize = 64 << 10;
 /// What the host adds to a queue's name for the messages that it gave up.
 pub const POISON: &str = "-poison";
 

@@ -47,7 +47,7 @@ enum LogMessage {
 
 /// The way to the console. Clones share it.
 #[derive(Clone)]
-pub struct LogLines {
+pub(crate) struct LogLines {
     make: Make,
     waiting: SyncSender<LogMessage>,
     written: Arc<AtomicU64>,
@@ -130,7 +130,7 @@ fn write_all(
 }
 
 /// One line; it goes on its way when it is dropped.
-pub struct LogLine {
+pub(crate) struct LogLine {
     to: LogLines,
     level: Level,
     text: Vec<u8>,

@@ -77,7 +77,7 @@ pub enum Watched {
 
 /// Starts logging for the process. Every line passes `redactor`. Libraries are heard from warnings
 /// up. Calling it a second time in a process changes nothing.
-pub fn start(
+pub(crate) fn start(
     settings: &LogSettings,
     console: Console,
     watched: Watched,
@@ -88,7 +88,7 @@ pub fn start(
 }
 
 /// As [`start`]; an export to Application Insights, if there is one, is fed from here on.
-pub fn start_with(
+pub(crate) fn start_with(
     settings: &LogSettings,
     console: Console,
     watched: Watched,

@@ -9,7 +9,7 @@ use crate::model::redactor::Redactor;
 
 /// A writer of log lines around another, which `make` opens for a line's level. Each line comes in
 /// one piece.
-pub struct RedactedWriter<F> {
+pub(crate) struct RedactedWriter<F> {
     make: F,
     redactor: Redactor,
 }
@@ -46,7 +46,7 @@ impl<F> RedactedWriter<F> {
 }
 
 /// Collects a line, and hands it on clean when it is dropped.
-pub struct Redacted<W: Write> {
+pub(crate) struct Redacted<W: Write> {
     inner: W,
     redactor: Redactor,
     line: Vec<u8>,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 /// Writes lines to a log file. The first that cannot be written is told to all other places that
 /// lines go to, and so is how many were lost once lines can be written again.
-pub struct ToldFile<W> {
+pub(crate) struct ToldFile<W> {
     file: W,
     path: PathBuf,
     lost: u64,

@@ -16,7 +16,7 @@ use crate::transfer::leaving::Due;
 
 /// Why a file must stay at the source: the server may have given the bytes of another file for it,
 /// or it is not known yet whether it did.
-pub async fn stays(pass: &Pass, due: &Due) -> Result<Option<&'static str>, LedgerError> {
+pub(crate) async fn stays(pass: &Pass, due: &Due) -> Result<Option<&'static str>, LedgerError> {
     let path = &due.file.path;
     let Some(other) = pass.alike.other(path) else { return Ok(None) };
     if due.listed.as_ref().is_some_and(is_exact) {
@@ -37,7 +37,7 @@ pub async fn stays(pass: &Pass, due: &Due) -> Result<Option<&'static str>, Ledge
 }
 
 /// Tells of doubted pairs. The next run reads them again.
-pub async fn tell(pass: &Pass, report: &mut SourceReport) {
+pub(crate) async fn tell(pass: &Pass, report: &mut SourceReport) {
     for (one, other) in pass.alike.all() {
         let doubted = match are_doubted(pass, &one, &other).await {
             Ok(doubted) => doubted,

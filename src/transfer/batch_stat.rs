@@ -27,7 +27,7 @@ pub enum StatAnswer {
 }
 
 /// Asks for each of `items` what it is now, some at once.
-pub async fn ask_all<I>(
+pub(crate) async fn ask_all<I>(
     pass: &Arc<Pass>,
     items: Vec<I>,
     file: impl Fn(&I) -> &RemoteFile,
@@ -105,13 +105,13 @@ async fn ask_ahead(pass: &Pass, paths: &[RemotePath]) -> HashMap<RemotePath, Rem
 /// them is read. The last one is read some files later, which is as good as a listing that was
 /// exact: a file that has changed by then is found out when it has been read.
 #[derive(Debug)]
-pub struct Batch {
+pub(crate) struct Batch {
     coarse: Vec<RemotePath>,
     told: OnceCell<HashMap<RemotePath, RemoteFile>>,
 }
 
 /// Each transfer with its batch, if asking for several at once saves anything.
-pub fn in_batches(
+pub(crate) fn in_batches(
     pass: &Pass,
     transfers: Vec<Transfer>,
 ) -> impl Iterator<Item = (Transfer, Option<Arc<Batch>>)> {

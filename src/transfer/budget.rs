@@ -42,13 +42,13 @@ impl ByteBudget {
 
     /// A budget of which the buffers that are kept for large blocks are a part, as long as they are
     /// no more than a quarter.
-    pub fn with_spare(bytes: u64) -> Self {
+    pub(crate) fn with_spare(bytes: u64) -> Self {
         Self::new(bytes - (MOST_SPARE as u64 * BLOCK_BYTES).min(bytes / 4))
     }
 
     /// Waits until `bytes` are free and draws them. More than the whole budget counts as the whole
     /// budget.
-    pub async fn draw(&self, bytes: u64) -> BudgetDrawn {
+    pub(crate) async fn draw(&self, bytes: u64) -> BudgetDrawn {
         let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).clamp(1, self.total);
         BudgetDrawn(
             self.units
@@ -60,7 +60,7 @@ impl ByteBudget {
     }
 
     /// Draws `bytes` if they are free now. More than the whole budget counts as the whole budget.
-    pub fn draw_now(&self, bytes: u64) -> Option<BudgetDrawn> {
+    pub(crate) fn draw_now(&self, bytes: u64) -> Option<BudgetDrawn> {
         let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).clamp(1, self.total);
         self.units.clone().try_acquire_many_owned(units).ok().map(BudgetDrawn)
     }
@@ -79,7 +79,7 @@ impl ByteBudget {
     }
 
     /// `block` together with the room that was drawn for it.
-    pub fn hold(&self, block: Bytes, drawn: BudgetDrawn) -> BudgetedBlock {
+    pub(crate) fn hold(&self, block: Bytes, drawn: BudgetDrawn) -> BudgetedBlock {
         BudgetedBlock { block, budget: self.clone(), _drawn: Arc::new(drawn) }
     }
 

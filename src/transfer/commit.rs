@@ -87,7 +87,7 @@ impl Claim {
     }
 
     /// The plain name, taken to be free.
-    pub fn hopeful(name: BlobName) -> Self {
+    pub(crate) fn hopeful(name: BlobName) -> Self {
         Self { name, condition: Condition::IfAbsent, adopted: None, note: None }
     }
 }
@@ -104,7 +104,7 @@ pub enum Claimed {
 /// Finds the name that `identity` belongs under, by what stands under the names before it: the
 /// plain one, the one of its version, the one apart. A member that another version of its archive
 /// brought with equal bytes (`proof`: size and MD5) and time is there already.
-pub async fn claim(
+pub(crate) async fn claim(
     pass: &Pass,
     identity: &TransferIdentity<'_>,
     plain: &BlobName,
@@ -195,7 +195,7 @@ pub enum Content<'a> {
 
 impl<'a> Content<'a> {
     /// What has arrived, as content.
-    pub fn of(arrived: &'a Arrived, upload: &'a Upload) -> Result<Self, TransferError> {
+    pub(crate) fn of(arrived: &'a Arrived, upload: &'a Upload) -> Result<Self, TransferError> {
         match arrived {
             Arrived::Whole(whole) => Ok(Content::Whole(whole)),
             Arrived::Staged(staged) => Ok(Content::Staged(upload, staged)),
@@ -237,7 +237,7 @@ pub struct Stored {
 
 /// Commits `content` under `claim`. When the name turns out to be taken meanwhile, looks whose it
 /// is: a reply that was lost is a success, another version moves on to its own name.
-pub async fn write(
+pub(crate) async fn write(
     pass: &Pass,
     identity: &TransferIdentity<'_>,
     content: Content<'_>,
@@ -337,7 +337,7 @@ async fn write_one(
                     && next.condition == Condition::IfAbsent
                     && next.name == claim_in_hand.name =>
             {
-                return Err(error.as_no_race().into());
+                return Err(error.into_no_race().into());
             }
             // A tag that was read after the download says nothing about what is newer; staged
             // blocks belong to the name that they were staged under. Both are left to the next run.
@@ -355,7 +355,7 @@ async fn write_one(
 
 /// Refuses a blob of this version with other bytes than `sent`. If the version does not tell of the
 /// bytes of the whole file, whose MD5 is `whole`, one that does is found.
-pub fn check_there(
+pub(crate) fn check_there(
     identity: &TransferIdentity<'_>,
     whole: Option<Md5>,
     sent: (u64, Md5),
@@ -379,7 +379,7 @@ fn is_of_another(claim: &Claim) -> bool {
 }
 
 /// Makes `content` visible under `claim`.
-pub async fn commit(
+pub(crate) async fn commit(
     run: &Run,
     content: Content<'_>,
     claim: &Claim,

@@ -104,7 +104,7 @@ const GRACE: Duration = Duration::from_secs(4);
 
 impl Run {
     /// This run, under the id of another one.
-    pub fn as_if(&self, id: &str) -> Self {
+    pub(crate) fn as_if(&self, id: &str) -> Self {
         Self {
             id: id.to_owned(),
             blocks: ByteBudget::new(0),
@@ -117,7 +117,7 @@ impl Run {
     }
 
     /// This run, for a pass over `source`, whose blobs may go to a store of their own.
-    pub fn toward(self: &Arc<Self>, source: &Source) -> Arc<Self> {
+    pub(crate) fn toward(self: &Arc<Self>, source: &Source) -> Arc<Self> {
         match source.destination.as_deref() {
             None => self.clone(),
             name => {
@@ -158,12 +158,12 @@ impl Run {
     }
 
     /// The time by the store's clock, as far as the store told; else by this machine's.
-    pub fn store_time(&self) -> OffsetDateTime {
+    pub(crate) fn store_time(&self) -> OffsetDateTime {
         OffsetDateTime::now_utc() - self.store.clock_ahead().unwrap_or_default()
     }
 
     /// Sees to it that its record is there before anything is done.
-    pub async fn announce(&self) {
+    pub(crate) async fn announce(&self) {
         if let Some(announcement) = &self.announcement {
             announcement.made().await;
         }
@@ -171,7 +171,7 @@ impl Run {
 
     /// What `work` comes to; `None` if the run was told to stop and it is not done soon after. Only
     /// for work that leaves nothing visible when it is dropped.
-    pub async fn in_time<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+    pub(crate) async fn in_time<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         let over = async {
             self.cancel.cancelled().await;
             tokio::time::sleep(GRACE).await;
@@ -250,7 +250,7 @@ impl Restless {
     }
 
     /// Whether this pass found it out; true once.
-    pub fn take_news(&self) -> bool {
+    pub(crate) fn take_news(&self) -> bool {
         self.news.swap(false, Ordering::Relaxed)
     }
 
@@ -305,7 +305,7 @@ impl Pass {
     }
 
     /// `file` without its time, where times move at every look.
-    pub fn without_false_time(&self, file: RemoteFile) -> RemoteFile {
+    pub(crate) fn without_false_time(&self, file: RemoteFile) -> RemoteFile {
         if self.times() == Times::Unknown { RemoteFile { modified: None, ..file } } else { file }
     }
 
@@ -325,18 +325,18 @@ impl Pass {
     }
 
     /// Whether the source is a folder of this machine, or a share that is mounted on it.
-    pub fn is_share(&self) -> bool {
+    pub(crate) fn is_share(&self) -> bool {
         self.source.endpoint.local(&self.source.root).is_some()
     }
 
     /// Waits until a file may be read; `None` when the run is stopped.
-    pub async fn admission(&self) -> Option<Admission<'_>> {
+    pub(crate) async fn admission(&self) -> Option<Admission<'_>> {
         Admission::wait(&self.permits, &self.run.permits, &self.run.cancel).await
     }
 
     /// Whether the manifest tells of every file that was recorded, durably. A transfer that was
     /// given up on the way, or failed after its record, may have recorded a file and told nothing.
-    pub async fn tells_all(&self) -> bool {
+    pub(crate) async fn tells_all(&self) -> bool {
         self.lines.flush().await && self.lines.ingested() >= self.ledger.records()
     }
 
@@ -356,7 +356,7 @@ impl Pass {
     }
 
     /// A member, as far as its blob's name needs it.
-    pub fn member_name<'a>(&self, member: &'a Member) -> MemberName<'a> {
+    pub(crate) fn member_name<'a>(&self, member: &'a Member) -> MemberName<'a> {
         let modified = self.modified(member);
         MemberName { within: &member.within, name: &member.name, modified }
     }

@@ -58,7 +58,7 @@ impl From<Verdict> for Fetched {
 
 /// Sends the bytes of `file`, as [`describe`]d, over `chunks`. After a lost connection the read
 /// goes on where it stopped, if the file is still the same. The verdict is about all bytes sent.
-pub async fn fetch(
+pub(crate) async fn fetch(
     pass: &Pass,
     file: &RemoteFile,
     chunks: mpsc::Sender<Bytes>,
@@ -329,7 +329,7 @@ pub struct Described {
 
 /// The file as exactly as the source can tell, asking it only where the listing was coarse;
 /// or the verdict that there is nothing to read any more.
-pub async fn describe(
+pub(crate) async fn describe(
     pass: &Pass,
     listed: &RemoteFile,
 ) -> Result<Result<Described, Verdict>, SourceError> {
@@ -349,13 +349,16 @@ pub async fn describe(
 }
 
 /// Whether a listing told all that there is to be known of a file.
-pub fn is_exact(listed: &RemoteFile) -> bool {
+pub(crate) fn is_exact(listed: &RemoteFile) -> bool {
     listed.size.is_some()
         && listed.modified.is_some_and(|modified| modified.precision <= Precision::Second)
 }
 
 /// The file as it is now.
-pub async fn stat(pass: &Pass, file: &RemoteFile) -> Result<Option<RemoteFile>, SourceError> {
+pub(crate) async fn stat(
+    pass: &Pass,
+    file: &RemoteFile,
+) -> Result<Option<RemoteFile>, SourceError> {
     let once = |attempt| async move {
         let mut lease = pass.pool.lend_for_try(attempt, pass.source.policy.attempts).await?;
         let result = lease.stat(&file.path).await;

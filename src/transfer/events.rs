@@ -17,7 +17,7 @@ use crate::transfer::context::{Pass, Run};
 /// The target of all these events. No log line has it.
 pub const TARGET: &str = "watch";
 /// The field that tells what an event is.
-pub const WATCH: &str = "watch";
+pub(crate) const WATCH: &str = "watch";
 /// A call to another machine has ended: `kind`, `source`, `address`, `path`, `outcome` (`ok`,
 /// `failed`, `left`), `bytes`, `micros`; `class` and `error` where it failed.
 pub const CALL: &str = "call";
@@ -27,15 +27,16 @@ pub const FILE: &str = "file";
 pub const FILES: &str = "files";
 
 /// A window of an expectation came to a state: `source`, `expectation`, `state`. Once.
-pub const EXPECTATION: &str = "expectation";
+pub(crate) const EXPECTATION: &str = "expectation";
 /// An expectation was judged: `source`, `expectation`, `met` (1 or 0).
 pub const EXPECTED: &str = "expected";
 
 /// What can become of a file.
-pub const OUTCOMES: &[&str] = &["ingested", "unchanged", "skipped", "gone", "deferred", "failed"];
+pub(crate) const OUTCOMES: &[&str] =
+    &["ingested", "unchanged", "skipped", "gone", "deferred", "failed"];
 
 /// A call to another machine that goes on. Dropped before its end, it is told as left half way.
-pub struct Call<'a> {
+pub(crate) struct Call<'a> {
     kind: &'static str,
     source: &'a str,
     address: &'a str,
@@ -46,7 +47,11 @@ pub struct Call<'a> {
 
 impl<'a> Call<'a> {
     /// A call to the source of `pass`.
-    pub fn to_source(kind: &'static str, pass: &'a Pass, path: &'a (dyn Display + Sync)) -> Self {
+    pub(crate) fn to_source(
+        kind: &'static str,
+        pass: &'a Pass,
+        path: &'a (dyn Display + Sync),
+    ) -> Self {
         Self {
             kind,
             source: &pass.source.name,
@@ -58,7 +63,11 @@ impl<'a> Call<'a> {
     }
 
     /// A call to the store on behalf of `pass`.
-    pub fn to_store(kind: &'static str, pass: &'a Pass, path: &'a (dyn Display + Sync)) -> Self {
+    pub(crate) fn to_store(
+        kind: &'static str,
+        pass: &'a Pass,
+        path: &'a (dyn Display + Sync),
+    ) -> Self {
         Self {
             kind,
             source: &pass.source.name,
@@ -77,7 +86,7 @@ impl<'a> Call<'a> {
     }
 
     /// It went well, and moved so many bytes.
-    pub fn went_well(mut self, bytes: u64) {
+    pub(crate) fn went_well(mut self, bytes: u64) {
         self.tell("ok", bytes, None);
     }
 
@@ -87,7 +96,7 @@ impl<'a> Call<'a> {
     }
 
     /// It failed, as a report tells.
-    pub fn has_problem(mut self, problem: &Problem) {
+    pub(crate) fn has_problem(mut self, problem: &Problem) {
         self.tell("failed", 0, Some((problem.class.word(), problem.message.clone())));
     }
 
@@ -113,7 +122,7 @@ fn micros(time: Duration) -> u64 {
 }
 
 /// A window of an expectation came to `state`.
-pub fn expectation(source: &str, expectation: &str, state: &'static str) {
+pub(crate) fn expectation(source: &str, expectation: &str, state: &'static str) {
     tracing::info!(target: TARGET, watch = EXPECTATION, source, expectation, state);
 }
 
@@ -154,7 +163,7 @@ pub fn surveyed(report: &SourceReport) {
 
 /// A pass over a source of `run` has ended: a line for each thing that is wrong with the source or
 /// a folder of it, with the time since which that is so.
-pub async fn source_ended(run: &Run, report: &SourceReport) {
+pub(crate) async fn source_ended(run: &Run, report: &SourceReport) {
     if report.problems.is_empty() {
         return;
     }
@@ -180,7 +189,7 @@ pub async fn source_ended(run: &Run, report: &SourceReport) {
 }
 
 /// A run has ended without anything done.
-pub fn run_ended(report: &Report) {
+pub(crate) fn run_ended(report: &Report) {
     let of_sources = report.sources.iter().flat_map(|source| source.problems.first());
     let failed = (report.status() == Status::Failed && report.problems.is_empty())
         .then_some(of_sources)

@@ -115,4 +115,4 @@ pub(super) fn set_name(
 
 /// Longer values of names are kept as their SHA-256: all metadata of a blob shares 8 KiB. The
 /// archive's manifest and the ledger keep the name itself.
-pub const LONGEST_NAME: usize = 3_000;
+pub(crate) const LONGEST_NAME: usize = 3_000;

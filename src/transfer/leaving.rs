@@ -38,7 +38,7 @@ pub struct Due {
 /// Whether what an earlier run knew of a file, which is now known as `now`, casts doubt on what the
 /// server says of its removal. A file that left and is there again with its size and time may be
 /// one that another sender put there, or one that never left.
-pub fn is_doubted(before: Option<&Known>, now: &Known) -> bool {
+pub(crate) fn is_doubted(before: Option<&Known>, now: &Known) -> bool {
     before.is_some_and(|before| {
         // Where no time tells, the size does.
         let timeless = now.modified.is_none() || now.history.moves || before.history.moves;
@@ -61,7 +61,7 @@ impl Due {
     /// after the reading. A younger one needs that after a while; one that proves nothing, and a
     /// time that is only listed, or that tells it without a size, equal bytes; so does a young one
     /// of a share, unless its system says that nobody writes to the file.
-    pub fn proof(&self) -> ReadProof {
+    pub(crate) fn proof(&self) -> ReadProof {
         let exact = self.file.modified.as_ref().is_some_and(is_exact) && self.file.size.is_some();
         let young = self.is_of_share && self.rest == Rest::Young && !left_out!("share-reread");
         ReadProof {
@@ -71,7 +71,7 @@ impl Due {
     }
 
     /// Whether a description, taken right before the file leaves, is still that of what was read.
-    pub fn is_still(&self, now: &RemoteFile) -> bool {
+    pub(crate) fn is_still(&self, now: &RemoteFile) -> bool {
         match equality::between(&self.file, now) {
             Equality::Same => true,
             Equality::Unknown => self.proof().reread,
@@ -103,7 +103,7 @@ impl Leaving {
     }
 
     /// Those that could not leave.
-    pub fn take_failed(&self) -> Vec<(RemotePath, Problem)> {
+    pub(crate) fn take_failed(&self) -> Vec<(RemotePath, Problem)> {
         std::mem::take(&mut self.failures())
     }
 
@@ -122,12 +122,12 @@ impl Leaving {
     }
 
     /// The source let one go.
-    pub fn let_go(&self) {
+    pub(crate) fn let_go(&self) {
         self.refused.store(0, Ordering::Relaxed);
     }
 
     /// Whether the source refuses everything.
-    pub fn is_hopeless(&self) -> bool {
+    pub(crate) fn is_hopeless(&self) -> bool {
         self.refused.load(Ordering::Relaxed) >= MOST_REFUSALS
     }
 

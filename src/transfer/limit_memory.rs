@@ -24,7 +24,7 @@ const MOST_BYTES: u64 = 64 << 10;
 pub struct RefusedArchives(OnceCell<HashSet<String>>);
 
 /// What is remembered of one source.
-pub struct LimitMemory<'a> {
+pub(crate) struct LimitMemory<'a> {
     /// Where it is kept.
     pub state: &'a StateStore,
     /// The source's name.

@@ -14,7 +14,7 @@ use crate::transfer::settings::{After, Archives, Versions};
 
 /// Where a file goes.
 #[derive(Debug)]
-pub enum FilePlace {
+pub(crate) enum FilePlace {
     /// It is there already: an earlier run committed it and could not say so.
     Done(Ingested),
     /// Under this name, as soon as it is read.
@@ -23,7 +23,7 @@ pub enum FilePlace {
 
 /// When the place of a file is looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LookupTime {
+pub(crate) enum LookupTime {
     /// Never: a small new file is read first. That is one request less, and a name that is taken
     /// shows at the commit.
     Never,
@@ -57,7 +57,7 @@ fn is_new(transfer: &Transfer) -> bool {
 }
 
 /// Looks for the place of the file of `identity`.
-pub async fn look_for(
+pub(crate) async fn look_for(
     pass: &Pass,
     transfer: &Transfer,
     identity: &TransferIdentity<'_>,
@@ -101,7 +101,7 @@ pub async fn look_for(
 
 /// What was read, and the claim that was found beside; or what else was found: then nothing more is
 /// read.
-pub async fn read_beside<T>(
+pub(crate) async fn read_beside<T>(
     reading: impl Future<Output = Result<T, TransferError>>,
     looking: impl Future<Output = Result<FilePlace, TransferError>>,
     claim: Claim,

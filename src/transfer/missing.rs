@@ -41,12 +41,12 @@ pub struct Absences {
 
 impl Absences {
     /// One more.
-    pub fn add(&self, absent: Absent) {
+    pub(crate) fn add(&self, absent: Absent) {
         self.all().push(absent);
     }
 
     /// All of them.
-    pub fn take(&self) -> Vec<Absent> {
+    pub(crate) fn take(&self) -> Vec<Absent> {
         std::mem::take(&mut self.all())
     }
 
@@ -61,17 +61,17 @@ impl Absences {
     }
 
     /// All of those.
-    pub fn take_moving(&self) -> Vec<RemoteFile> {
+    pub(crate) fn take_moving(&self) -> Vec<RemoteFile> {
         std::mem::take(&mut self.moving.lock().expect("no code panics while it holds this lock"))
     }
 
     /// One more file that is another one by now, and may still be written.
-    pub fn resting(&self, seen: Seen) {
+    pub(crate) fn resting(&self, seen: Seen) {
         self.resting.lock().expect("no code panics while it holds this lock").push(seen);
     }
 
     /// All of those.
-    pub fn take_resting(&self) -> Vec<Seen> {
+    pub(crate) fn take_resting(&self) -> Vec<Seen> {
         std::mem::take(&mut self.resting.lock().expect("no code panics while it holds this lock"))
     }
 

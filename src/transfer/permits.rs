@@ -110,17 +110,17 @@ impl StorePermits {
     }
 
     /// Files of `source` that can be anywhere on their way at once.
-    pub fn most_in_hand(&self, source: &SourcePermits) -> usize {
+    pub(crate) fn most_in_hand(&self, source: &SourcePermits) -> usize {
         source.most_places + self.most_slots.saturating_mul(1 + TICKETS_PER_SLOT)
     }
 
     /// Waits for a ticket. It is not given up when a run is stopped: what is committed is recorded.
-    pub async fn ticket(&self) -> RecordTicket<'_> {
+    pub(crate) async fn ticket(&self) -> RecordTicket<'_> {
         RecordTicket(self.tickets.acquire().await.expect("this semaphore is never closed"))
     }
 
     /// A slot that no file waits for.
-    pub fn spare_slot(&self) -> Option<SlotPermit<'_>> {
+    pub(crate) fn spare_slot(&self) -> Option<SlotPermit<'_>> {
         let permit = self.slots.try_acquire().ok()?;
         Some(SlotPermit { permit: Some(permit), permits: self })
     }
@@ -206,7 +206,7 @@ impl Drop for SlotPermit<'_> {
 impl<'a> Admission<'a> {
     /// Waits for a place at `source` and then for a slot at `store`; `None` when `cancel` comes
     /// first.
-    pub async fn wait(
+    pub(crate) async fn wait(
         source: &'a SourcePermits,
         store: &'a StorePermits,
         cancel: &CancellationToken,
@@ -229,13 +229,13 @@ impl<'a> Admission<'a> {
     }
 
     /// Gives the place back: the bytes are here.
-    pub fn arrived(self) -> SlotPermit<'a> {
+    pub(crate) fn arrived(self) -> SlotPermit<'a> {
         drop(self.place);
         self.slot
     }
 
     /// Gives the slot back, for a file that is only read.
-    pub fn reads_only(self) -> SemaphorePermit<'a> {
+    pub(crate) fn reads_only(self) -> SemaphorePermit<'a> {
         drop(self.slot);
         self.place
     }

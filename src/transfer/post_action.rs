@@ -42,20 +42,20 @@ pub enum Acted {
 }
 
 /// Whether the source refused to let this file go a short time ago.
-pub fn was_refused(known: &Known, now: OffsetDateTime) -> bool {
+pub(crate) fn was_refused(known: &Known, now: OffsetDateTime) -> bool {
     known.history.refused.is_some_and(|at| now - at < TRY_AGAIN_AFTER)
 }
 
 /// Whether an earlier run read the file that `known` tells of, and its time alone proves that it is
 /// still that file.
-pub fn is_proven(pass: &Pass, known: &Known) -> bool {
+pub(crate) fn is_proven(pass: &Pass, known: &Known) -> bool {
     let file = known.file(&pass.source.root);
     let exact = known.modified.as_ref().is_some_and(equality::is_exact);
     known.history.read && exact && pass.rest(&file, known.listed.as_ref()) == Rest::Proven
 }
 
 /// Finishes what an earlier run could not, for a file that [`is_proven`].
-pub async fn finish(pass: &Pass, path: &RemotePath, known: &Known) -> Acted {
+pub(crate) async fn finish(pass: &Pass, path: &RemotePath, known: &Known) -> Acted {
     let md5 = match pass.ledger.md5_of(path).await {
         Ok(Some(md5)) => md5,
         Ok(None) => return Acted::Done,
@@ -81,7 +81,7 @@ pub async fn finish(pass: &Pass, path: &RemotePath, known: &Known) -> Acted {
 }
 
 /// Members of a stored archive that nobody has but the source.
-pub async fn members_left(pass: &Pass, version: Version) -> Result<u64, TransferError> {
+pub(crate) async fn members_left(pass: &Pass, version: Version) -> Result<u64, TransferError> {
     match pass.source.archives {
         Archives::Unpack => manifest::complete(pass, version)
             .await
@@ -93,7 +93,7 @@ pub async fn members_left(pass: &Pass, version: Version) -> Result<u64, Transfer
 /// Deletes or moves a file as the source's settings say, if nothing in it (`left` members) would be
 /// lost: now, if its time proves that it rests; else once [`leave_all`] has looked at it again. The
 /// record of it is durable by now, so a failure is told and tried again by a later run.
-pub async fn leave(pass: &Pass, due: Due, left: u64) -> Acted {
+pub(crate) async fn leave(pass: &Pass, due: Due, left: u64) -> Acted {
     if pass.source.after == After::Keep {
         return Acted::Done;
     }
@@ -114,7 +114,7 @@ pub async fn leave(pass: &Pass, due: Due, left: u64) -> Acted {
 
 /// Sees to those that could not leave at once: one wait for all of them, then a second look, or a
 /// second reading.
-pub async fn leave_all(pass: &Arc<Pass>, report: &mut SourceReport) {
+pub(crate) async fn leave_all(pass: &Arc<Pass>, report: &mut SourceReport) {
     if pass.restless.take_news() {
         let note = "the times of this source move at every look, so from now on they tell nothing: \
             known files are compared by their bytes, within `recheck`";
@@ -175,7 +175,7 @@ pub async fn leave_all(pass: &Arc<Pass>, report: &mut SourceReport) {
 }
 
 /// Tells the report what came of an action.
-pub fn tell(report: &mut SourceReport, path: &RemotePath, acted: Acted) {
+pub(crate) fn tell(report: &mut SourceReport, path: &RemotePath, acted: Acted) {
     match acted {
         Acted::Done => {}
         Acted::Stays(note) => report.add_note(path, &note),
@@ -339,7 +339,7 @@ fn not_there(pass: &Pass, due: &Due) -> Acted {
 }
 
 /// Records that the file left.
-pub async fn left(pass: &Pass, due: &Due) -> Acted {
+pub(crate) async fn left(pass: &Pass, due: &Due) -> Acted {
     pass.leaving.let_go();
     record(
         pass,

@@ -39,7 +39,7 @@ impl Quarantine {
     }
 
     /// What limits have refused.
-    pub fn refused(&self) -> &RefusedArchives {
+    pub(crate) fn refused(&self) -> &RefusedArchives {
         &self.refused
     }
 

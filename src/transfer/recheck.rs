@@ -26,7 +26,7 @@ use crate::transfer::settings::Archives;
 use crate::transfer::transfer::{note_restless, transfer};
 
 /// Brings a file over, or finds that it is what is stored already. Whatever happens is an outcome.
-pub async fn bring(pass: &Pass, one: &Transfer, admission: Admission<'_>) -> Outcome {
+pub(crate) async fn bring(pass: &Pass, one: &Transfer, admission: Admission<'_>) -> Outcome {
     let Some(known) = one.known.as_ref().filter(|_| one.why == Why::Recheck) else {
         return transfer(pass, one, None, admission).await;
     };

@@ -11,7 +11,7 @@ use crate::transfer::settings::{After, DeleteBy};
 
 /// What became of a file that was to leave.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Removed {
+pub(crate) enum Removed {
     /// This program took it away.
     Gone,
     /// The source says that it is not there.
@@ -25,7 +25,7 @@ pub enum Removed {
 }
 
 /// Removes or moves the file, if its description is still that of what was read.
-pub async fn remove_or_move(
+pub(crate) async fn remove_or_move(
     pass: &Pass,
     session: &mut dyn Session,
     due: &Due,
@@ -143,7 +143,7 @@ async fn remove_aside(
 }
 
 /// Gives a file the name back that it had, unless that is taken by now; whether it did.
-pub async fn name_back(
+pub(crate) async fn name_back(
     session: &mut dyn Session,
     aside: &RemotePath,
     path: &RemotePath,
@@ -163,7 +163,7 @@ fn aside_of(due: &Due) -> RemotePath {
 }
 
 /// The path that a file had before this program renamed it to remove it, if its name says so.
-pub fn name_before(path: &RemotePath) -> Option<RemotePath> {
+pub(crate) fn name_before(path: &RemotePath) -> Option<RemotePath> {
     let name = path.file_name().strip_suffix(REMOVING)?;
     let tildes = name.iter().enumerate().filter(|(_, byte)| **byte == b'~').map(|(at, _)| at);
     let (at, mark) = tildes.map(|at| (at, mark_length(&name[at + 1..]))).find(|(_, n)| *n > 0)?;

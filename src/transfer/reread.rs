@@ -34,7 +34,7 @@ pub enum Reread {
 
 /// Reads `file` to its end. The caller has taken its size from the budget, if that is known; else
 /// it is taken here.
-pub async fn read(pass: &Pass, file: &RemoteFile) -> Result<Reread, TransferError> {
+pub(crate) async fn read(pass: &Pass, file: &RemoteFile) -> Result<Reread, TransferError> {
     let turn =
         pass.run.in_time(pass.large.turn(file.size)).await.ok_or(TransferError::Interrupted)?;
     let (sender, chunks) = mpsc::channel(CHUNKS_AHEAD);

@@ -132,14 +132,14 @@ impl Source {
 
 impl Source {
     /// The cap over its pool of logins, and its priority there.
-    pub fn within(&self) -> Option<(Arc<SharedCap>, u64)> {
+    pub(crate) fn within(&self) -> Option<(Arc<SharedCap>, u64)> {
         self.shared_cap.clone().map(|cap| (cap, self.priority))
     }
 }
 
 /// Which members of archives are wanted, by their names within.
 #[derive(Clone, Debug, Default)]
-pub struct MemberGlobs {
+pub(crate) struct MemberGlobs {
     /// Those that are; `None` is all of them.
     pub include: Option<NameGlobs>,
     /// Those that are not, of these.
@@ -156,7 +156,7 @@ impl MemberGlobs {
     }
 
     /// Whether a member called `name` is left out because somebody said so.
-    pub fn excludes(&self, name: &str) -> bool {
+    pub(crate) fn excludes(&self, name: &str) -> bool {
         self.exclude.as_ref().is_some_and(|globs| globs.matches(name))
     }
 
@@ -263,6 +263,6 @@ impl Limits {
 }
 
 /// Whether `globs` want the member.
-pub fn is_wanted(globs: &MemberGlobs, member: &Member) -> bool {
+pub(crate) fn is_wanted(globs: &MemberGlobs, member: &Member) -> bool {
     globs.wants(&member.full_name())
 }

@@ -33,7 +33,7 @@ impl StoreHealth {
     }
 
     /// Why no further file is begun, if that is so.
-    pub fn is_given_up(&self) -> Option<Problem> {
+    pub(crate) fn is_given_up(&self) -> Option<Problem> {
         let failures = self.failures();
         let last = failures.last.as_ref().filter(|_| failures.in_a_row >= MOST_FAILURES)?;
         let message = format!(

@@ -41,7 +41,7 @@ const CHUNKS_AHEAD: usize = 4;
 /// file that is not there is deferred as unreachable until a fresh listing decides about it. With
 /// `mark`, its bytes are known to have this MD5, and others of equal path, size and time were taken
 /// before.
-pub async fn transfer(
+pub(crate) async fn transfer(
     pass: &Pass,
     transfer: &Transfer,
     mark: Option<Md5>,
@@ -425,7 +425,7 @@ async fn settle(
 
 /// Counts a file whose time moves at every look. Of a source with several of them, times tell
 /// nothing from then on.
-pub async fn note_restless(pass: &Pass) -> Result<(), TransferError> {
+pub(crate) async fn note_restless(pass: &Pass) -> Result<(), TransferError> {
     if pass.restless.add() {
         pass.ledger.note_restless().await?;
     }

@@ -96,7 +96,7 @@ pub struct Staged {
 
 /// Whether archives are looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Look<'a> {
+pub(crate) enum Look<'a> {
     /// By the first bytes of a file of this name.
     ForArchives(&'a str),
     /// Everything is a plain file.
@@ -113,7 +113,7 @@ fn block_bytes(size: Option<u64>, index: u32) -> u64 {
 }
 
 /// Takes in one stream of chunks.
-pub struct Intake<'a> {
+pub(crate) struct Intake<'a> {
     run: &'a Run,
     chunks: &'a mut mpsc::Receiver<Bytes>,
     rest: Option<Bytes>,
@@ -321,7 +321,10 @@ impl<'a> Staging<'a> {
 }
 
 /// Sends a spool's bytes as a stream of chunks, as if they came from a source.
-pub async fn resend(spool: &Spool, chunks: mpsc::Sender<Bytes>) -> Result<(), TransferError> {
+pub(crate) async fn resend(
+    spool: &Spool,
+    chunks: mpsc::Sender<Bytes>,
+) -> Result<(), TransferError> {
     use std::io::Read;
     let mut reader = spool.reader();
     let work = tokio::task::spawn_blocking(move || -> std::io::Result<()> {
@@ -341,7 +344,11 @@ pub async fn resend(spool: &Spool, chunks: mpsc::Sender<Bytes>) -> Result<(), Tr
 }
 
 /// A spool's bytes as if they had just come from the source, for archives that are kept whole.
-pub async fn replay(pass: &Pass, spool: &Spool, upload: &Upload) -> Result<Arrived, TransferError> {
+pub(crate) async fn replay(
+    pass: &Pass,
+    spool: &Spool,
+    upload: &Upload,
+) -> Result<Arrived, TransferError> {
     let (sender, mut chunks) = mpsc::channel(4);
     let intake = async {
         let arrived =

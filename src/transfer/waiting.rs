@@ -28,7 +28,7 @@ impl WaitingFolders {
     }
 
     /// So many files are remembered elsewhere.
-    pub fn set_elsewhere(&self, files: usize) {
+    pub(crate) fn set_elsewhere(&self, files: usize) {
         self.elsewhere.store(files, Ordering::Relaxed);
     }
 

@@ -14,7 +14,7 @@ use crate::transfer::settings::Archives;
 use crate::transfer::upload::Arrived;
 
 /// Stores a file as it is, and tells of it if it is an archive of a kind that is not read.
-pub async fn stored_whole(
+pub(crate) async fn stored_whole(
     pass: &Pass,
     identity: &TransferIdentity<'_>,
     arrived: &Arrived,
@@ -31,20 +31,20 @@ pub async fn stored_whole(
 }
 
 /// The kind of archive that a file is which is stored as it is, where that is worth a word.
-pub fn unread_kind(pass: &Pass, file_name: &str, arrived: &Arrived) -> Option<Unread> {
+pub(crate) fn unread_kind(pass: &Pass, file_name: &str, arrived: &Arrived) -> Option<Unread> {
     let (head, carried) = arrived.look();
     unread::of(head, file_name).or(carried).filter(|_| pass.source.archives != Archives::Keep)
 }
 
 /// `ingested`, with a word about the `kind` that is not read.
-pub fn told_of(mut ingested: Ingested, kind: Unread) -> Ingested {
+pub(crate) fn told_of(mut ingested: Ingested, kind: Unread) -> Ingested {
     ingested.not_unpacked = Some(kind.word());
     ingested.notes.push(notes::not_unpacked(kind));
     ingested
 }
 
 /// Writes the blob of a file whose bytes arrived, under the name of `claim` or one of its own.
-pub async fn plain_file(
+pub(crate) async fn plain_file(
     pass: &Pass,
     identity: &TransferIdentity<'_>,
     arrived: &Arrived,

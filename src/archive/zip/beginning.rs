@@ -5,13 +5,13 @@
 const BEGINNINGS: &[&[u8]] = &[b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08", b"PK00PK\x03\x04"];
 
 /// Whether a file that begins with `head` is a zip from its first byte on, or has been one.
-pub fn begins_as_zip(head: &[u8]) -> bool {
+pub(crate) fn begins_as_zip(head: &[u8]) -> bool {
     BEGINNINGS.iter().any(|beginning| head.starts_with(beginning))
 }
 
 /// Whether a file that begins with `head` is a zip from its first byte on, as far as `head` tells:
 /// a text may begin with a signature, and has no header behind it.
-pub fn begins_with_a_member(head: &[u8]) -> bool {
+pub(crate) fn begins_with_a_member(head: &[u8]) -> bool {
     let field =
         |at: usize| head.get(at..at + 2).map(|field| u16::from_le_bytes([field[0], field[1]]));
     match begins_as_zip(head) {
@@ -28,6 +28,6 @@ pub fn begins_with_a_member(head: &[u8]) -> bool {
 }
 
 /// Whether a file that begins with `head` is the first part of a split archive.
-pub fn begins_as_split(head: &[u8]) -> bool {
+pub(crate) fn begins_as_split(head: &[u8]) -> bool {
     head.starts_with(b"PK\x07\x08PK\x03\x04")
 }

@@ -10,9 +10,9 @@ use crate::archive::contract::UnpackError;
 use crate::archive::zip::directory::damaged;
 
 /// Random bytes that stand before content under the traditional cipher; the last one is known.
-pub const TRADITIONAL_HEAD_BYTES: u64 = 12;
+pub(crate) const TRADITIONAL_HEAD_BYTES: u64 = 12;
 /// What follows content under AES: the first half of an HMAC-SHA1.
-pub const TAG_BYTES: u64 = 10;
+pub(crate) const TAG_BYTES: u64 = 10;
 /// How often WinZip's key derivation hashes.
 const ROUNDS: u32 = 1000;
 
@@ -28,7 +28,7 @@ pub enum Cipher {
 
 impl Cipher {
     /// Decrypts the next `bytes` in their place.
-    pub fn decrypt(&mut self, bytes: &mut [u8]) {
+    pub(crate) fn decrypt(&mut self, bytes: &mut [u8]) {
         match self {
             Cipher::None => {}
             Cipher::Traditional(cipher) => {
@@ -40,7 +40,7 @@ impl Cipher {
 }
 
 /// The keys of the traditional cipher.
-pub struct Traditional([u32; 3]);
+pub(crate) struct Traditional([u32; 3]);
 
 impl Traditional {
     /// The cipher once it has read `head`, and whether the last byte of that says that the password
@@ -94,7 +94,7 @@ fn crc_step(crc: u32, byte: u8) -> u32 {
 
 /// How long the keys of WinZip's AES are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Strength {
+pub(crate) enum Strength {
     /// 128 bits.
     Aes128,
     /// 192 bits.
@@ -120,7 +120,7 @@ impl Strength {
     }
 
     /// How much salt stands before the content; two bytes that check the password follow it.
-    pub fn salt_bytes(self) -> usize {
+    pub(crate) fn salt_bytes(self) -> usize {
         self.key_bytes() / 2
     }
 }
@@ -132,7 +132,7 @@ enum ZipCipherStream {
 }
 
 /// WinZip's AES.
-pub struct Aes {
+pub(crate) struct Aes {
     stream: ZipCipherStream,
     tag: Hmac<Sha1>,
 }

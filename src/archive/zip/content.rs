@@ -22,7 +22,7 @@ use crate::model::printable;
 
 /// Where a member's packed content is, and how it is packed.
 #[derive(Debug)]
-pub struct ZipContentPacked {
+pub(crate) struct ZipContentPacked {
     lock: Lock,
     crc: u32,
     start: u64,
@@ -117,7 +117,7 @@ impl ZipContentPacked {
 }
 
 /// The content of a member as visitors read it.
-pub struct ZipContent<'a> {
+pub(crate) struct ZipContent<'a> {
     member: &'a Member,
     body: Body<'a>,
 }

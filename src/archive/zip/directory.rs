@@ -45,7 +45,7 @@ pub struct Directory {
 
 /// One entry of the directory.
 #[derive(Clone, Debug, Default)]
-pub struct ZipEntry {
+pub(crate) struct ZipEntry {
     pub made_by: u8,
     pub flags: u16,
     pub method: u16,
@@ -191,15 +191,15 @@ impl Directory {
 }
 
 /// Bit 0 of the flags: the content is encrypted.
-pub const FLAG_ENCRYPTED: u16 = 1;
+pub(crate) const FLAG_ENCRYPTED: u16 = 1;
 /// Bit 3: sizes and checksum follow the content.
-pub const FLAG_DESCRIPTOR: u16 = 1 << 3;
+pub(crate) const FLAG_DESCRIPTOR: u16 = 1 << 3;
 /// Bit 5: a patch to a file that someone else has.
-pub const FLAG_PATCH: u16 = 1 << 5;
+pub(crate) const FLAG_PATCH: u16 = 1 << 5;
 /// Bit 6: PKWARE's encryption with certificates or its own key derivation.
-pub const FLAG_STRONG: u16 = 1 << 6;
+pub(crate) const FLAG_STRONG: u16 = 1 << 6;
 /// Bit 13: the directory is encrypted, and what headers tell is masked.
-pub const FLAG_MASKED: u16 = 1 << 13;
+pub(crate) const FLAG_MASKED: u16 = 1 << 13;
 
 /// The values of a zip64 field, which stand there for those that were too big, in order.
 pub(super) struct Wide<'a>(Option<&'a [u8]>);

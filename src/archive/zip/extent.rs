@@ -16,7 +16,7 @@ const HEADER_BYTES: u64 = 30;
 
 /// Which bytes of the file a member takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Extent {
+pub(crate) struct Extent {
     /// Where its header begins.
     pub start: u64,
     /// Where its packed content begins.
@@ -26,7 +26,7 @@ pub struct Extent {
 }
 
 /// What contradicts the directory and is read all the same.
-pub enum Odd {
+pub(crate) enum Odd {
     /// Readers get the same.
     Remark(String),
     /// Readers get the same bytes, and one of two things that nothing proves is wrong.
@@ -39,7 +39,7 @@ type Note<'a> = dyn FnMut(Odd) + 'a;
 /// Finds the content of `entry` and compares its own header, and what follows the content, with the
 /// entry. What contradicts the entry without a doubt about the content is told to `note`; content
 /// that two readers would read differently is an error.
-pub fn extent(
+pub(crate) fn extent(
     directory: &Directory,
     reader: &mut SpoolReader,
     entry: &mut ZipEntry,
@@ -208,7 +208,7 @@ fn begins_with_descriptor(
 }
 
 /// Whether `extents` are parts of the file that do not overlap and leave no member unlisted.
-pub fn cover(
+pub(crate) fn cover(
     directory: &Directory,
     reader: &mut SpoolReader,
     mut extents: Vec<Extent>,

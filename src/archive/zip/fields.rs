@@ -6,14 +6,14 @@ use crate::archive::contract::{MemberKind, MemberTime};
 use crate::model::{ModifiedTime, Precision};
 
 /// Systems that made an archive, as its directory numbers them.
-pub const MADE_BY_DOS: u8 = 0;
-pub const MADE_BY_UNIX: u8 = 3;
-pub const MADE_BY_NTFS: u8 = 10;
-pub const MADE_BY_VFAT: u8 = 14;
+pub(crate) const MADE_BY_DOS: u8 = 0;
+pub(crate) const MADE_BY_UNIX: u8 = 3;
+pub(crate) const MADE_BY_NTFS: u8 = 10;
+pub(crate) const MADE_BY_VFAT: u8 = 14;
 const MADE_BY_OSX: u8 = 19;
 
 /// Info-ZIP's field with the name in UTF-8.
-pub const UNICODE_PATH: u16 = 0x7075;
+pub(crate) const UNICODE_PATH: u16 = 0x7075;
 
 /// The fields of an extra block, as far as they make sense: padding and stray bytes at its end are
 /// common, and nothing that proves content is told here.

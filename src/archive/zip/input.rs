@@ -11,7 +11,7 @@ use crate::archive::zip::directory::damaged;
 const PIECE_BYTES: usize = 16 << 10;
 
 /// Packed bytes of one member, plain.
-pub struct Input {
+pub(crate) struct Input {
     packed: Take<SpoolReader>,
     cipher: Cipher,
     plain: Vec<u8>,

@@ -16,7 +16,7 @@ const ENTRY_BYTES: u32 = 46;
 
 /// What a header tells that decoding takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Legacy {
+pub(crate) struct Legacy {
     /// The method's number: 1 to 6.
     pub number: u16,
     /// The flags, of which two say how implode was set.
@@ -26,7 +26,7 @@ pub struct Legacy {
 }
 
 /// The content of a member, decoded as a whole.
-pub struct Decoded {
+pub(crate) struct Decoded {
     /// What it was read from: all of it was.
     pub input: Input,
     content: Cursor<Vec<u8>>,

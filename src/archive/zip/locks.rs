@@ -23,7 +23,7 @@ const CHECK_BYTES: usize = 2;
 
 /// What a member's header says of how its content is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lock {
+pub(crate) struct Lock {
     /// How it is packed, beneath the encryption.
     pub method: Method,
     /// How it is encrypted.
@@ -34,7 +34,7 @@ pub struct Lock {
 
 /// A kind of encryption.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum ZipLockKind {
+pub(crate) enum ZipLockKind {
     /// None.
     Open,
     /// PKZIP's, and what the last byte of its head may be.
@@ -112,7 +112,7 @@ impl Lock {
     }
 
     /// How many bytes stand before the packed ones, and how many after.
-    pub fn overhead(&self) -> (u64, u64) {
+    pub(crate) fn overhead(&self) -> (u64, u64) {
         match self.kind {
             ZipLockKind::Open => (0, 0),
             ZipLockKind::Traditional(_) => (TRADITIONAL_HEAD_BYTES, 0),

@@ -15,7 +15,7 @@ use crate::model::failure::{Class, Failure};
 
 /// A member to build; what is `None` is told as it is.
 #[derive(Clone, Debug, Default)]
-pub struct ZipMade {
+pub(crate) struct ZipMade {
     pub name: Vec<u8>,
     pub content: Vec<u8>,
     pub deflate: bool,
@@ -116,7 +116,7 @@ pub fn build(members: &[ZipMade]) -> Vec<u8> {
 
 pub use crate::archive::tests::Read;
 
-pub fn read_within(archive: &[u8], limits: ArchiveLimits) -> Result<Read, UnpackError> {
+pub(crate) fn read_within(archive: &[u8], limits: ArchiveLimits) -> Result<Read, UnpackError> {
     read_as(archive, &ArchiveOptions { limits, ..ArchiveOptions::default() })
 }
 

@@ -10,7 +10,7 @@ use crate::archive::zip::fields::{MADE_BY_DOS, MADE_BY_NTFS, MADE_BY_VFAT, UNICO
 /// How names that do not tell their character set are decoded: the same for all names of an
 /// archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decoding {
+pub(crate) enum Decoding {
     /// Code page 437.
     Cp437,
     /// One of the Encoding Standard.
@@ -172,7 +172,7 @@ fn cp437_text(raw: &[u8]) -> String {
 }
 
 /// `text` in code page 437, if it has all of its characters.
-pub fn cp437_bytes(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn cp437_bytes(text: &str) -> Option<Vec<u8>> {
     text.chars().map(|wanted| (0..=u8::MAX).find(|byte| cp437(*byte) == wanted)).collect()
 }
 

@@ -48,7 +48,7 @@ fn words(account: &Account) -> &'static str {
 }
 
 /// A place that blobs or state go to.
-pub struct CheckedPlace<'a> {
+pub(crate) struct CheckedPlace<'a> {
     /// The table of the configuration that names it.
     pub section: String,
     /// Where it is.
@@ -82,7 +82,11 @@ impl<'a> CheckedPlace<'a> {
 
 /// As [`check`], of a place that holds users' blobs alone: they are written once and read, never
 /// overwritten, appended to or leased.
-pub async fn check_blobs(lines: &mut CheckLines, place: &CheckedPlace<'_>, store: &dyn Store) {
+pub(crate) async fn check_blobs(
+    lines: &mut CheckLines,
+    place: &CheckedPlace<'_>,
+    store: &dyn Store,
+) {
     let Some((us, may_create)) = identity(lines, place).await else { return };
     let steps = Steps { store, us, may_create, by_queue: false };
     if steps.look(lines).await.is_some() {

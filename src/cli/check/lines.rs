@@ -12,7 +12,7 @@ use crate::source::finding::Finding;
 
 /// Whom lines are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub(crate) enum Form {
     /// People.
     Text,
     /// Programs: one JSON object a line.
@@ -29,7 +29,7 @@ enum CheckMark {
 
 /// One step.
 #[derive(Clone, Debug)]
-pub struct CheckLine {
+pub(crate) struct CheckLine {
     mark: CheckMark,
     step: &'static str,
     text: String,
@@ -94,7 +94,7 @@ impl CheckLine {
 }
 
 /// Writes lines, and remembers what failed and what there is to paste.
-pub struct CheckLines {
+pub(crate) struct CheckLines {
     form: Form,
     redactor: Redactor,
     source: Option<String>,
@@ -137,7 +137,7 @@ impl CheckLines {
     }
 
     /// Whether they are for programs.
-    pub fn are_json(&self) -> bool {
+    pub(crate) fn are_json(&self) -> bool {
         self.form == Form::Json
     }
 

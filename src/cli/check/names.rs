@@ -7,7 +7,7 @@ const ENOUGH: usize = 64 << 10;
 
 /// Names that are not UTF-8.
 #[derive(Clone, Debug, Default)]
-pub struct Foreign {
+pub(crate) struct Foreign {
     count: u64,
     sample: Vec<u8>,
     first: Vec<u8>,

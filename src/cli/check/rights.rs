@@ -22,7 +22,7 @@ const PLACED: &str = "_blobferry/_check/placed";
 pub type Done<T> = (Result<T, StoreError>, Duration);
 
 /// Two blobs: one that is written whole and one that is appended to.
-pub struct Probe<'a> {
+pub(crate) struct Probe<'a> {
     store: &'a dyn Store,
     whole: BlobName,
     appended: BlobName,
@@ -47,7 +47,7 @@ impl<'a> Probe<'a> {
                 {
                     Ok("the probe of an earlier check is there, which could not be removed")
                 }
-                Err(error) => Err(error.as_no_race()),
+                Err(error) => Err(error.into_no_race()),
             }
         })
         .await
@@ -80,7 +80,7 @@ impl<'a> Probe<'a> {
             let etag = found.map(|found| found.etag).ok_or_else(|| {
                 self.wrong(&self.whole, StoreKind::Rejected, "there is nothing to overwrite")
             })?;
-            self.put(&Condition::IfMatch(etag)).await.map_err(StoreError::as_no_race)?;
+            self.put(&Condition::IfMatch(etag)).await.map_err(StoreError::into_no_race)?;
             Ok("the blob was replaced")
         })
         .await
@@ -93,7 +93,7 @@ impl<'a> Probe<'a> {
             for _ in 0..2 {
                 let appended =
                     in_time(self.store.append(&self.appended, Bytes::from_static(LINE), at)).await;
-                at = appended.map_err(StoreError::as_no_race)?;
+                at = appended.map_err(StoreError::into_no_race)?;
             }
             Ok("a blob was made and appended to")
         })
@@ -166,7 +166,7 @@ impl<'a> Probe<'a> {
 }
 
 /// The step, or an error once it has taken too long.
-pub async fn in_time<T>(
+pub(crate) async fn in_time<T>(
     step: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {
     let late = || {

@@ -17,7 +17,7 @@ use super::script::DemoFtpCompany;
 use super::shared::{DemoFtpShared, Guest, TlsStart};
 
 /// A connection, encrypted or not.
-pub type DemoFtpWire = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+pub(crate) type DemoFtpWire = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 /// The longest command.
 const LINE_LIMIT: u64 = 16 * 1024;
@@ -36,7 +36,7 @@ const VERBS: &[&str] = &[
 ];
 
 /// What a connection knows.
-pub struct DemoFtpControl {
+pub(crate) struct DemoFtpControl {
     /// Taken out only while it is being encrypted.
     wire: Option<BufReader<DemoFtpWire>>,
     pub(super) shared: Arc<DemoFtpShared>,
@@ -60,7 +60,7 @@ pub struct DemoFtpControl {
 }
 
 /// Whether the connection goes on.
-pub enum Flow {
+pub(crate) enum Flow {
     Next,
     End,
 }

@@ -80,7 +80,7 @@ fn abbreviation(at: OffsetDateTime) -> &'static str {
 }
 
 /// A line of `MLSD` or `MLST`, not ended; `name` is what the reader shall see.
-pub fn fact_line(kind: &str, entry: &DemoFtpEntry, name: &[u8]) -> Vec<u8> {
+pub(crate) fn fact_line(kind: &str, entry: &DemoFtpEntry, name: &[u8]) -> Vec<u8> {
     let size = if entry.kind == DemoFtpKind::File {
         format!("size={};", entry.size)
     } else {
@@ -90,7 +90,7 @@ pub fn fact_line(kind: &str, entry: &DemoFtpEntry, name: &[u8]) -> Vec<u8> {
 }
 
 /// What `MLSD` calls it.
-pub fn fact_kind(entry: &DemoFtpEntry) -> &'static str {
+pub(crate) fn fact_kind(entry: &DemoFtpEntry) -> &'static str {
     match entry.kind {
         DemoFtpKind::File => "file",
         DemoFtpKind::Directory => "dir",

@@ -101,7 +101,7 @@ impl DemoFtpCounts {
 }
 
 /// What all connections of a server share.
-pub struct DemoFtpShared {
+pub(crate) struct DemoFtpShared {
     pub(super) options: DemoFtpOptions,
     pub(super) tree: DemoFtpTree,
     pub(super) counts: Arc<DemoFtpCounts>,
@@ -114,7 +114,7 @@ pub struct DemoFtpShared {
 }
 
 /// A control connection, counted as long as it lives.
-pub struct Guest {
+pub(crate) struct Guest {
     pub(super) counts: Arc<DemoFtpCounts>,
     /// How many there are with this one.
     pub together: u64,

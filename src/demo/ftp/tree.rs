@@ -10,13 +10,13 @@ use time::OffsetDateTime;
 /// A folder that nothing leads out of: `..` stops at its top, symbolic links are shown, not
 /// followed.
 #[derive(Debug)]
-pub struct DemoFtpTree {
+pub(crate) struct DemoFtpTree {
     root: PathBuf,
 }
 
 /// Something in a folder.
 #[derive(Clone, Debug)]
-pub struct DemoFtpEntry {
+pub(crate) struct DemoFtpEntry {
     /// Its name, byte for byte.
     pub name: Vec<u8>,
     /// What it is.
@@ -29,7 +29,7 @@ pub struct DemoFtpEntry {
 
 /// What something is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DemoFtpKind {
+pub(crate) enum DemoFtpKind {
     File,
     Directory,
     /// With its target.
@@ -49,7 +49,7 @@ impl DemoFtpTree {
 
     /// Where `path` (absolute, as [`absolute`] makes it) is on disk. Everything above its last
     /// segment is a true folder; what it is itself, if anything, the caller has to look at.
-    pub fn locate(&self, path: &[u8]) -> io::Result<PathBuf> {
+    pub(crate) fn locate(&self, path: &[u8]) -> io::Result<PathBuf> {
         let mut local = self.root.clone();
         let mut segments =
             path.split(|b| *b == b'/').filter(|segment| !segment.is_empty()).peekable();

@@ -33,7 +33,7 @@ pub enum LoginRule {
 }
 
 /// What all visitors share.
-pub struct House {
+pub(crate) struct House {
     pub jail: Jail,
     pub account: Option<DemoSftpAccount>,
     pub authorized_key: Option<PublicKey>,
@@ -45,7 +45,7 @@ pub struct House {
 
 /// What has happened so far.
 #[derive(Default)]
-pub struct Counters {
+pub(crate) struct Counters {
     pub connections: AtomicU64,
     pub most_connections: AtomicUsize,
     pub credentials: AtomicUsize,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// A folder that no path leads out of.
 #[derive(Clone, Debug)]
-pub struct Jail {
+pub(crate) struct Jail {
     root: PathBuf,
 }
 
@@ -86,14 +86,14 @@ fn os_name(segment: &[u8]) -> io::Result<OsString> {
 
 /// The bytes that visitors see of a name.
 #[cfg(unix)]
-pub fn wire_name(name: &std::ffi::OsStr) -> Vec<u8> {
+pub(crate) fn wire_name(name: &std::ffi::OsStr) -> Vec<u8> {
     use std::os::unix::ffi::OsStrExt;
     name.as_bytes().to_vec()
 }
 
 /// The bytes that visitors see of a name.
 #[cfg(not(unix))]
-pub fn wire_name(name: &std::ffi::OsStr) -> Vec<u8> {
+pub(crate) fn wire_name(name: &std::ffi::OsStr) -> Vec<u8> {
     name.to_string_lossy().into_owned().into_bytes()
 }
 

@@ -48,12 +48,12 @@ pub fn source_path(name: &str) -> String {
 }
 
 /// Where a run's page is, below the overview.
-pub fn run_path(id: &str) -> String {
+pub(crate) fn run_path(id: &str) -> String {
     format!("/runs/{}", segment(id, ""))
 }
 
 /// Where a file's page is, below the overview.
-pub fn file_path(source: &str, path: &str) -> String {
+pub(crate) fn file_path(source: &str, path: &str) -> String {
     let sign = if path.starts_with('/') { "" } else { "/" };
     format!("/files/{}{sign}{}", segment(source, ""), segment(path, "/"))
 }

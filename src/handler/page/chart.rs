@@ -10,7 +10,7 @@ use crate::history::source_days::DayState;
 type Count = fn(&PagePass) -> u64;
 
 /// The six ways in which a file can end, with their class in the style sheet.
-pub const PARTS: [(&str, &str, Count); 6] = [
+pub(crate) const PARTS: [(&str, &str, Count); 6] = [
     ("ingested", "c-ingested", |pass| pass.ingested),
     ("unchanged", "c-unchanged", |pass| pass.unchanged),
     ("skipped", "c-skipped", |pass| pass.skipped),
@@ -23,7 +23,7 @@ pub const PARTS: [(&str, &str, Count); 6] = [
 const THINNEST: u64 = 12;
 
 /// The equation in words, as `listed 5 = ingested 1 + …`.
-pub fn equation(pass: &PagePass) -> String {
+pub(crate) fn equation(pass: &PagePass) -> String {
     let parts: Vec<String> =
         PARTS.iter().map(|(name, _, of)| format!("{name} {}", of(pass))).collect();
     let parts = parts.join(" + ");
@@ -58,7 +58,7 @@ fn widths(counts: &[u64]) -> Vec<u64> {
 }
 
 /// The equation of a pass as a bar.
-pub fn bar(pass: &PagePass) -> Markup {
+pub(crate) fn bar(pass: &PagePass) -> Markup {
     let counts: Vec<u64> = PARTS.iter().map(|(_, _, of)| of(pass)).collect();
     let widths = widths(&counts);
     let starts = widths.iter().scan(0, |at, width| {
@@ -100,7 +100,7 @@ const STATES: [(DayState, &str, u32); 4] = [
 ];
 
 /// A bar a day. One path a state, so that a row is small.
-pub fn strip(states: &[DayState], label: &str, tall: bool) -> Markup {
+pub(crate) fn strip(states: &[DayState], label: &str, tall: bool) -> Markup {
     let width = states.len() * 10;
     let path = |wanted: DayState, height: u32| -> String {
         let bars = states.iter().enumerate().filter(|(_, state)| **state == wanted);
@@ -119,7 +119,7 @@ pub fn strip(states: &[DayState], label: &str, tall: bool) -> Markup {
 }
 
 /// A strip in words: the days on which something was wrong.
-pub fn strip_words(states: &[DayState], days: &[time::Date]) -> String {
+pub(crate) fn strip_words(states: &[DayState], days: &[time::Date]) -> String {
     let of = |wanted: DayState| -> Vec<String> {
         let found = states.iter().zip(days).filter(|(state, _)| **state == wanted);
         found.map(|(_, day)| short_day(*day)).collect()
@@ -138,13 +138,13 @@ pub fn strip_words(states: &[DayState], days: &[time::Date]) -> String {
 }
 
 /// A day as `23 Nov`.
-pub fn short_day(day: time::Date) -> String {
+pub(crate) fn short_day(day: time::Date) -> String {
     let month = day.month().to_string();
     format!("{} {}", day.day(), &month[..3])
 }
 
 /// What the bars of strips mean.
-pub fn strip_key(words: [&str; 4]) -> Markup {
+pub(crate) fn strip_key(words: [&str; 4]) -> Markup {
     html! {
         ul.key aria-label="What the bars mean" {
             @for ((_, class, height), words) in STATES.iter().rev().zip(words) {
@@ -161,7 +161,7 @@ pub fn strip_key(words: [&str; 4]) -> Markup {
 }
 
 /// Numbers day by day as bars, with the top of the scale.
-pub fn plot(values: &[(time::Date, u64)], what: &str) -> Markup {
+pub(crate) fn plot(values: &[(time::Date, u64)], what: &str) -> Markup {
     let top = scale(values.iter().map(|(_, value)| *value).max().unwrap_or(0));
     let width = values.len() * 10;
     let height =
@@ -213,7 +213,7 @@ fn scale(most: u64) -> u64 {
 }
 
 /// A number with commas, as `25,344`.
-pub fn commas(number: u64) -> String {
+pub(crate) fn commas(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::new();
     for (at, digit) in digits.chars().enumerate() {

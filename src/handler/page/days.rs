@@ -8,11 +8,11 @@ use crate::history::source_index::SourceIndex;
 use crate::state::paths::day as stamped;
 
 /// Days of a strip.
-pub const STRIP: usize = 30;
+pub(crate) const STRIP: usize = 30;
 
 /// A feed's last thirty days.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct FeedDays {
+pub(crate) struct FeedDays {
     /// Its name.
     pub name: String,
     /// How it was, day by day.
@@ -25,7 +25,7 @@ pub struct FeedDays {
 
 /// What all sources brought on a day.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct DayRow {
+pub(crate) struct DayRow {
     /// The day, as `2026-11-23`.
     pub day: String,
     /// Feeds of which something was due.
@@ -44,7 +44,7 @@ pub struct DayRow {
 
 /// Days of all sources, and their sums.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct DaysTold {
+pub(crate) struct DaysTold {
     /// The days, the first first.
     pub days: Vec<DayRow>,
     /// Expected files, a feed and day each.
@@ -63,7 +63,7 @@ pub struct DaysTold {
 
 /// How often files of a source were missing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct MissedOf {
+pub(crate) struct MissedOf {
     /// The source.
     pub source: String,
     /// How many days its feeds missed.
@@ -111,7 +111,7 @@ impl DaysTold {
     }
 
     /// How many were missed.
-    pub fn misses(&self) -> usize {
+    pub(crate) fn misses(&self) -> usize {
         self.missed.iter().map(|missed| missed.count).sum()
     }
 }
@@ -124,7 +124,7 @@ fn first_of(month: &str) -> Option<Date> {
 }
 
 /// The days of a calendar month.
-pub fn of_month(month: &str) -> Option<Vec<Date>> {
+pub(crate) fn of_month(month: &str) -> Option<Vec<Date>> {
     let first = first_of(month)?;
     let last = first.replace_day(first.month().length(first.year())).ok()?;
     Some(days(first, last).collect())
@@ -141,7 +141,7 @@ pub fn beside(month: &str, after: bool) -> Option<String> {
 }
 
 /// The month of a day.
-pub fn month_of(day: Date) -> String {
+pub(crate) fn month_of(day: Date) -> String {
     format!("{:04}-{:02}", day.year(), u8::from(day.month()))
 }
 
@@ -166,7 +166,7 @@ fn row(index: &SourceIndex, day: Date) -> DayRow {
 }
 
 /// The last thirty days of a source.
-pub fn strip(days: Option<&SourceDays>, now: OffsetDateTime) -> Vec<DayState> {
+pub(crate) fn strip(days: Option<&SourceDays>, now: OffsetDateTime) -> Vec<DayState> {
     let state = |day| days.map_or(DayState::None, |days| days.state(day));
     last_days(now).map(state).collect()
 }
@@ -188,7 +188,7 @@ pub fn feeds(known: Option<&SourceDays>, now: OffsetDateTime) -> Vec<FeedDays> {
 }
 
 /// The last thirty days, the first first.
-pub fn last_days(now: OffsetDateTime) -> impl Iterator<Item = Date> {
+pub(crate) fn last_days(now: OffsetDateTime) -> impl Iterator<Item = Date> {
     let today = now.to_offset(time::UtcOffset::UTC).date();
     days(today.saturating_sub(time::Duration::days(STRIP as i64 - 1)), today)
 }

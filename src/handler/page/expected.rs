@@ -17,7 +17,7 @@ const ROWS: usize = 30;
 
 /// An expectation of a source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct ExpectedFeed {
+pub(crate) struct ExpectedFeed {
     /// The source.
     pub source: String,
     /// How it stands.

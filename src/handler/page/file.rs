@@ -9,7 +9,7 @@ use crate::report::{Word, in_bytes};
 
 /// Something that happened to a file, or that was found of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct FileEvent {
+pub(crate) struct FileEvent {
     /// When, or when the run began that tells of it.
     #[serde(with = "time::serde::rfc3339::option")]
     pub at: Option<OffsetDateTime>,
@@ -30,7 +30,7 @@ pub struct FileEvent {
 
 /// A version of a file that was stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct FileVersion {
+pub(crate) struct FileVersion {
     /// Its number, the oldest that is known being 1.
     pub number: usize,
     /// When it was stored, as its manifest tells.
@@ -49,7 +49,7 @@ pub struct FileVersion {
 
 /// The page.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct FileLife {
+pub(crate) struct FileLife {
     /// When it was made.
     #[serde(with = "time::serde::rfc3339")]
     pub as_of: OffsetDateTime,

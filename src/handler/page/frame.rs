@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use time::OffsetDateTime;
 
 /// What the pages know beside runs.
-pub struct Frame<'a> {
+pub(crate) struct Frame<'a> {
     /// Where blobs go.
     pub store: &'a str,
     /// What paths of our HTTP API begin with.

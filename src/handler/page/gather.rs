@@ -47,7 +47,7 @@ fn keep(run: &mut PageRun, only: Option<&str>) {
 }
 
 /// Where to look.
-pub struct PageShelf<'a> {
+pub(crate) struct PageShelf<'a> {
     /// The state.
     pub state: StateStore,
     /// The sources whose reports are looked for.

@@ -115,12 +115,12 @@ fn top(frame: &Frame<'_>) -> Markup {
 }
 
 /// When the page was made.
-pub fn as_of(frame: &Frame<'_>) -> Markup {
+pub(crate) fn as_of(frame: &Frame<'_>) -> Markup {
     html! { p.asof { "As of " (at(frame.now)) } }
 }
 
 /// What a run came to, in a sentence.
-pub fn run_answer(run: &PageRun) -> String {
+pub(crate) fn run_answer(run: &PageRun) -> String {
     let began = short(run.started);
     match run.status.as_str() {
         "ok" => format!("The run of {began} went well"),
@@ -172,12 +172,12 @@ pub fn word(status: &str) -> Markup {
 }
 
 /// A link to the page of a run.
-pub fn run_link(frame: &Frame<'_>, id: &str, words: &Markup) -> Markup {
+pub(crate) fn run_link(frame: &Frame<'_>, id: &str, words: &Markup) -> Markup {
     html! { a href=(address::page(frame, &address::run_path(id), &[])) { (words) } }
 }
 
 /// What the colours of the bars mean.
-pub fn legend() -> Markup {
+pub(crate) fn legend() -> Markup {
     html! {
         ul.legend aria-label="Colours of the bars" {
             @for (name, class, _) in PARTS { li { svg width="12" height="12" aria-hidden="true" { rect class=(class) width="12" height="12" rx="2" {} } " \
@@ -295,7 +295,7 @@ fn names(what: &str, title: &str, names: &[String], count: u64, index: usize) ->
 /// The form that starts and plans runs, where requests may do that. With the script the key goes in
 /// a header. Without it the form asks for the desk: the host takes a key from a query or a header,
 /// and a plain form that posts can set neither, so the key stands in the address of that page.
-pub fn starting(frame: &Frame<'_>) -> Markup {
+pub(crate) fn starting(frame: &Frame<'_>) -> Markup {
     let Some(to) = &frame.starts else { return html! {} };
     html! {
         h2 { "Start or plan a run" }

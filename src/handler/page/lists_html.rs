@@ -15,10 +15,10 @@ use crate::handler::api::ListQuery;
 use crate::report::in_bytes;
 
 /// Rows of a page.
-pub const ROWS: usize = 50;
+pub(crate) const ROWS: usize = 50;
 
 /// The sources that `asked` asks for, and the last of them, if more follow.
-pub fn some_sources<'a>(
+pub(crate) fn some_sources<'a>(
     overview: &'a StatusOverview,
     asked: &ListQuery,
 ) -> (Vec<&'a SourceState>, Option<&'a str>) {
@@ -93,7 +93,7 @@ pub fn runs(frame: &Frame<'_>, runs: &[PageRun], asked: &ListQuery, next: Option
 }
 
 /// What the page of runs says first.
-pub fn runs_answer(runs: &[PageRun]) -> String {
+pub(crate) fn runs_answer(runs: &[PageRun]) -> String {
     let bad = runs.iter().filter(|run| !matches!(run.status.as_str(), "ok" | "running")).count();
     match (runs.len(), bad) {
         (0, _) => "No run is known here".into(),
@@ -114,7 +114,7 @@ fn more(frame: &Frame<'_>, path: &str, asked: &ListQuery, next: Option<&str>) ->
 }
 
 /// What the page of a month says first.
-pub fn month_answer(month: &str, told: &DaysTold) -> String {
+pub(crate) fn month_answer(month: &str, told: &DaysTold) -> String {
     match (told.due, told.files) {
         (0, files) => format!("{month}: {} files arrived", commas(files)),
         (due, _) => format!("{month}: {} of {due} expected files came in time", told.on_time),

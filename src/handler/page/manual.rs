@@ -13,7 +13,7 @@ use crate::handler::envelope::{HttpAnswer, HttpCall};
 use crate::report::in_bytes;
 
 /// What the desk knows.
-pub struct FormContext<'a> {
+pub(crate) struct FormContext<'a> {
     /// The configured sources.
     pub sources: &'a [&'a str],
     /// Where blobs go.

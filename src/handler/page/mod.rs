@@ -110,7 +110,7 @@ pub enum Dress {
 }
 
 /// What answers `asked`, for people or for programs. An `Err` is why records could not be read.
-pub async fn answer(
+pub(crate) async fn answer(
     context: PageContext<'_>,
     call: &HttpCall,
     asked: &StatusQuery,
@@ -388,7 +388,7 @@ fn as_json(prefix: &str, query: &str, asked: &StatusQuery) -> String {
 }
 
 /// A refusal as a page.
-pub fn refusal(refused: &HttpAnswer, prefix: &str, call: &HttpCall) -> HttpAnswer {
+pub(crate) fn refusal(refused: &HttpAnswer, prefix: &str, call: &HttpCall) -> HttpAnswer {
     let query = carried(call);
     let frame = Frame {
         store: "the store",

@@ -24,7 +24,7 @@ const NAMED: usize = 5;
 /// How a source stands, in one word: the worst that holds comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum SourceWord {
+pub(crate) enum SourceWord {
     /// Nothing of it could be looked at.
     Down,
     /// Files fail, or a folder is not listed.
@@ -79,7 +79,7 @@ impl SourceWord {
     }
 
     /// Whether a person must do something.
-    pub fn needs_you(self) -> bool {
+    pub(crate) fn needs_you(self) -> bool {
         self <= SourceWord::Silent
     }
 }
@@ -108,7 +108,7 @@ pub struct Need {
 
 /// A file that arrived.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct ArrivedFile {
+pub(crate) struct ArrivedFile {
     /// Its source.
     pub source: String,
     /// Its path at the source.
@@ -124,7 +124,7 @@ pub struct ArrivedFile {
 
 /// A source, as all pages show it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct SourceState {
+pub(crate) struct SourceState {
     /// Its name.
     pub name: String,
     /// Its address, as its last report tells it.
@@ -166,7 +166,7 @@ pub struct SourceState {
 
 /// The page.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct StatusOverview {
+pub(crate) struct StatusOverview {
     /// When it was made.
     #[serde(with = "time::serde::rfc3339")]
     pub as_of: OffsetDateTime,
@@ -183,7 +183,7 @@ pub struct StatusOverview {
 }
 
 /// What the page is made of.
-pub struct KnownOfSources<'a> {
+pub(crate) struct KnownOfSources<'a> {
     /// The index of sources.
     pub index: &'a SourceIndex,
     /// What the last runs tell of each source, newest first.
@@ -219,7 +219,7 @@ impl StatusOverview {
     }
 
     /// How many sources need a person.
-    pub fn needing(&self) -> usize {
+    pub(crate) fn needing(&self) -> usize {
         self.sources.iter().filter(|source| source.word.needs_you()).count()
     }
 }

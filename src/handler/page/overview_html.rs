@@ -252,7 +252,7 @@ fn sources(frame: &Frame<'_>, overview: &StatusOverview) -> Markup {
 }
 
 /// Sources as a table.
-pub fn source_table<'a>(
+pub(crate) fn source_table<'a>(
     frame: &Frame<'_>,
     sources: impl Iterator<Item = &'a SourceState>,
 ) -> Markup {
@@ -323,7 +323,7 @@ fn month(frame: &Frame<'_>, told: &DaysTold) -> Markup {
 }
 
 /// Files of each day.
-pub fn files_by_day(told: &DaysTold, days: &[time::Date]) -> Vec<(time::Date, u64)> {
+pub(crate) fn files_by_day(told: &DaysTold, days: &[time::Date]) -> Vec<(time::Date, u64)> {
     days.iter().copied().zip(told.days.iter().map(|row| row.files)).collect()
 }
 

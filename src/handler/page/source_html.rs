@@ -13,7 +13,7 @@ use super::overview_html::{answer, arrived, history, known, need, number};
 use super::view::PageRun;
 
 /// What the page shows.
-pub struct SourceFacts<'a> {
+pub(crate) struct SourceFacts<'a> {
     /// How the source stands.
     pub source: &'a SourceState,
     /// What came, newest first.

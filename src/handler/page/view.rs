@@ -17,7 +17,7 @@ const FEW: usize = 100;
 /// A failure as records tell it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct PageProblem {
+pub(crate) struct PageProblem {
     /// The file, if it is about one.
     pub path: String,
     /// Its class.
@@ -32,7 +32,7 @@ pub struct PageProblem {
 /// missing, as in records of other releases, is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct PagePass {
+pub(crate) struct PagePass {
     pub source: String,
     pub address: String,
     pub status: String,
@@ -82,12 +82,12 @@ impl PagePass {
     }
 
     /// Whether the source is being worked on.
-    pub fn is_running(&self) -> bool {
+    pub(crate) fn is_running(&self) -> bool {
         self.status == "running"
     }
 
     /// Whether the source was left to another run: it was not looked at.
-    pub fn was_left(&self) -> bool {
+    pub(crate) fn was_left(&self) -> bool {
         self.status == Ended::Left.word()
     }
 
@@ -99,7 +99,7 @@ impl PagePass {
 
 /// A run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PageRun {
+pub(crate) struct PageRun {
     /// Its id.
     pub id: String,
     /// How it stands, in a word.
@@ -122,7 +122,7 @@ pub struct PageRun {
 
 /// What the command line leaves of a run over one source, beside the ledger.
 #[derive(Clone, Debug, Deserialize)]
-pub struct PageStored {
+pub(crate) struct PageStored {
     run: String,
     #[serde(with = "time::serde::rfc3339")]
     started: OffsetDateTime,
@@ -138,7 +138,7 @@ fn word(value: Value) -> String {
 
 impl PageRun {
     /// Of the record of a run, as it stands at `now`.
-    pub fn of_record(record: &RunRecord, now: OffsetDateTime) -> Self {
+    pub(crate) fn of_record(record: &RunRecord, now: OffsetDateTime) -> Self {
         Self {
             id: record.id.clone(),
             status: word(json!(record.shown_status(now))),
@@ -161,7 +161,7 @@ impl PageRun {
     }
 
     /// Runs of the command line, each of the reports that its sources left.
-    pub fn of_reports(reports: Vec<PageStored>) -> Vec<Self> {
+    pub(crate) fn of_reports(reports: Vec<PageStored>) -> Vec<Self> {
         let mut runs: BTreeMap<String, Vec<PageStored>> = BTreeMap::new();
         for report in reports {
             runs.entry(report.run.clone()).or_default().push(report);
@@ -219,7 +219,7 @@ impl PageRun {
 
     /// Of a run over many sources programs are told of those alone of which there is something to
     /// tell, and how many the others are.
-    pub fn shorten(&mut self) {
+    pub(crate) fn shorten(&mut self) {
         if self.passes.len() <= FEW {
             return;
         }
@@ -238,7 +238,7 @@ impl PageRun {
     }
 
     /// Whether it goes on.
-    pub fn is_running(&self) -> bool {
+    pub(crate) fn is_running(&self) -> bool {
         self.status == "running"
     }
 
@@ -270,10 +270,10 @@ impl PageRun {
 }
 
 /// The passes that are known of each source, the newest first.
-pub type PassesBySource<'a> = HashMap<&'a str, Vec<(&'a PageRun, &'a PagePass)>>;
+pub(crate) type PassesBySource<'a> = HashMap<&'a str, Vec<(&'a PageRun, &'a PagePass)>>;
 
 /// They, of `runs`, newest first.
-pub fn passes_by_source(runs: &[PageRun]) -> PassesBySource<'_> {
+pub(crate) fn passes_by_source(runs: &[PageRun]) -> PassesBySource<'_> {
     let mut found = PassesBySource::new();
     for run in runs {
         for pass in &run.passes {
@@ -284,7 +284,7 @@ pub fn passes_by_source(runs: &[PageRun]) -> PassesBySource<'_> {
 }
 
 /// How a source stands by its passes alone, newest first; `None` if none of them looked at it.
-pub fn standing(passes: &[(&PageRun, &PagePass)]) -> Option<SourceStanding> {
+pub(crate) fn standing(passes: &[(&PageRun, &PagePass)]) -> Option<SourceStanding> {
     let mut standing: Option<SourceStanding> = None;
     let over = |(run, pass): &&(&PageRun, &PagePass)| !(run.is_running() && pass.is_running());
     for (run, pass) in passes.iter().rev().filter(over) {
@@ -301,7 +301,7 @@ pub fn standing(passes: &[(&PageRun, &PagePass)]) -> Option<SourceStanding> {
 
 /// An earlier run in which a file failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Earlier {
+pub(crate) struct Earlier {
     /// Its id.
     pub run: String,
     /// When it began.

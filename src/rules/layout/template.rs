@@ -120,7 +120,7 @@ impl Template {
     }
 
     /// What may have the same name by this template, in words; who comes second is set apart.
-    pub fn may_meet(&self) -> Option<&'static str> {
+    pub(crate) fn may_meet(&self) -> Option<&'static str> {
         let has = |part: LayoutPart| self.parts.contains(&part);
         let apart = has(LayoutPart::Path) || has(LayoutPart::Folder) && has(LayoutPart::File);
         if !apart && (has(LayoutPart::File) || has(LayoutPart::Stem)) {
@@ -165,7 +165,11 @@ impl Template {
 
     /// Where the members of `archive` go, as far as that is known without them: what their names
     /// begin with, and how `member_layout` goes on.
-    pub fn members_of(&self, root: &RemotePath, archive: &RemoteFile) -> Result<String, NameError> {
+    pub(crate) fn members_of(
+        &self,
+        root: &RemotePath,
+        archive: &RemoteFile,
+    ) -> Result<String, NameError> {
         let whole = self.file(root, archive)?;
         let Some(parts) = &self.members else { return Ok(format!("{whole}!/")) };
         let folder = whole.rfind('/').map_or("", |slash| &whole[..=slash]);

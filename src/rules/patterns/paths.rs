@@ -2,14 +2,14 @@
 
 /// `bytes` as a path.
 #[cfg(unix)]
-pub fn as_path(bytes: &[u8]) -> &std::path::Path {
+pub(crate) fn as_path(bytes: &[u8]) -> &std::path::Path {
     use std::os::unix::ffi::OsStrExt;
     std::path::Path::new(std::ffi::OsStr::from_bytes(bytes))
 }
 
 /// `bytes` as a path.
 #[cfg(not(unix))]
-pub fn as_path(bytes: &[u8]) -> std::path::PathBuf {
+pub(crate) fn as_path(bytes: &[u8]) -> std::path::PathBuf {
     // Windows paths are Unicode; a byte that is not takes part in matching as U+FFFD.
     String::from_utf8_lossy(bytes).into_owned().into()
 }

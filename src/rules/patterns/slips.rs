@@ -74,7 +74,7 @@ impl SlipWatch {
     }
 
     /// What is to be told once all names were seen; nothing if there were none.
-    pub fn slips(&self) -> Vec<Slip> {
+    pub(crate) fn slips(&self) -> Vec<Slip> {
         let told = self.idle.iter().filter(|_| self.names > 0).map(|one| {
             let pattern = printable(one.glob.as_bytes());
             let found = one.forms.iter().find_map(|form| Some((form, form.example.as_ref()?)));
@@ -166,7 +166,7 @@ pub struct AgainSlips(std::sync::Mutex<std::collections::BTreeMap<String, Option
 
 impl AgainSlips {
     /// What became of `globs` at one source: `slips` are those that matched nothing there.
-    pub fn note(&self, globs: &[String], slips: &[Slip]) {
+    pub(crate) fn note(&self, globs: &[String], slips: &[Slip]) {
         let mut told = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         for glob in globs {
             match slips.iter().find(|slip| slip.pattern.1 == *glob) {
@@ -191,7 +191,7 @@ impl AgainSlips {
 }
 
 /// Whether `glob` holds what means something in regular expressions alone.
-pub fn is_like_regex(glob: &str) -> bool {
+pub(crate) fn is_like_regex(glob: &str) -> bool {
     glob.starts_with('^')
         || glob.ends_with('$')
         || [".*", ".+", r"\.", r"\d", r"\w", r"\s", "(?", "]+"].iter().any(|mark| {

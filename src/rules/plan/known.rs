@@ -56,7 +56,7 @@ impl Known {
 
     /// The same after its bytes were read or compared at `now`, and found to have this MD5.
     #[must_use]
-    pub fn read_at(self, now: OffsetDateTime, md5: Option<Md5>) -> Self {
+    pub(crate) fn read_at(self, now: OffsetDateTime, md5: Option<Md5>) -> Self {
         let looked = self.looked(now);
         let history = History { read: md5.is_some(), md5, looked, ..History::default() };
         Self { history, ..self }
@@ -64,7 +64,7 @@ impl Known {
 
     /// The same, found unchanged at `now`, when the listing shows its time as `listed`.
     #[must_use]
-    pub fn relisted(self, listed: Option<ModifiedTime>, now: OffsetDateTime) -> Self {
+    pub(crate) fn relisted(self, listed: Option<ModifiedTime>, now: OffsetDateTime) -> Self {
         let known = Self { listed, ..self };
         let looked = known.looked(now);
         Self { history: History { looked, ..known.history.clone() }, ..known }
@@ -81,7 +81,7 @@ impl Known {
 
     /// The same as the index in memory holds it.
     #[must_use]
-    pub fn indexed(&self) -> Self {
+    pub(crate) fn indexed(&self) -> Self {
         Self { history: History { md5: None, ..self.history.clone() }, ..self.clone() }
     }
 
@@ -91,7 +91,7 @@ impl Known {
     }
 
     /// Compares a listed or described file with what is known.
-    pub fn equality(&self, file: &RemoteFile, times: Times) -> Equality {
+    pub(crate) fn equality(&self, file: &RemoteFile, times: Times) -> Equality {
         let sizes = match times {
             // What was taken with a size was taken in another way.
             Times::Alone if self.size.is_none() && file.size.is_none() => Equality::Same,
@@ -191,7 +191,7 @@ impl Unmet {
     }
 
     /// Reads [`Unmet::word`]. A word of a later release says nothing.
-    pub fn from_word(word: &str) -> Option<Self> {
+    pub(crate) fn from_word(word: &str) -> Option<Self> {
         const ALL: [Unmet; 6] = [
             Unmet::Unreachable,
             Unmet::Changed,

@@ -46,7 +46,7 @@ pub fn is_old(file: &RemoteFile, now: OffsetDateTime) -> bool {
 
 /// What the known files of equal size, whose times differ, say of the listing's zone.
 #[derive(Debug, Default)]
-pub struct Shift {
+pub(crate) struct Shift {
     /// How far each moved, and whether it is old enough to be no new file.
     moves: Vec<(Option<i64>, bool)>,
 }
@@ -58,7 +58,7 @@ impl Shift {
     }
 
     /// How far the zone has moved, in quarters of an hour, if it has.
-    pub fn quarters(&self) -> Option<i64> {
+    pub(crate) fn quarters(&self) -> Option<i64> {
         let mut counts: BTreeMap<i64, usize> = BTreeMap::new();
         self.moves
             .iter()

@@ -16,7 +16,10 @@ const APPEND: usize = 4 << 20;
 const MAX_BYTES: u64 = 2 << 30;
 
 /// What `store` holds under `name`.
-pub async fn bytes_of(store: &dyn Store, name: &BlobName) -> Result<Option<Bytes>, StoreError> {
+pub(crate) async fn bytes_of(
+    store: &dyn Store,
+    name: &BlobName,
+) -> Result<Option<Bytes>, StoreError> {
     let never = CancellationToken::new();
     let once = |_| store.get(name, 0, MAX_BYTES);
     let found = retry(&Policy::default(), &never, "reading the state", once).await?;
@@ -52,7 +55,7 @@ pub async fn put(
 }
 
 /// Writes JSON of ours, whatever stands there.
-pub async fn write_json(
+pub(crate) async fn write_json(
     store: &dyn Store,
     name: &BlobName,
     value: &serde_json::Value,
@@ -92,7 +95,7 @@ async fn appended(from: &dyn Store, to: &dyn Store, name: &BlobName) -> Result<(
     let mut position = 0;
     for part in bytes.chunks(APPEND) {
         let part = Bytes::copy_from_slice(part);
-        position = to.append(name, part, position).await.map_err(StoreError::as_no_race)?;
+        position = to.append(name, part, position).await.map_err(StoreError::into_no_race)?;
     }
     match to.get(name, 0, MAX_BYTES).await? {
         Some((_, there)) if there == bytes => Ok(()),

@@ -6,7 +6,7 @@
 pub const BLOCK: usize = 64;
 /// How many contents are taken at most. Four words fill a register that every x86-64 and every
 /// ARMv8 has.
-pub const LANES: usize = 4;
+pub(crate) const LANES: usize = 4;
 
 /// What MD5 has come to after whole blocks.
 pub type Words = [u32; 4];
@@ -19,7 +19,7 @@ type Row = [u32; LANES];
 
 /// Takes the same number of blocks of each content, as many as the shortest has, into its words.
 /// `contents` has at most [`LANES`]; what follows the last whole block of one is left alone.
-pub fn advance(words: &mut [Words], contents: &[&[u8]]) {
+pub(crate) fn advance(words: &mut [Words], contents: &[&[u8]]) {
     let blocks = contents.iter().map(|content| content.len() / BLOCK).min().unwrap_or(0);
     // Where our own code is not optimised, as in tests, four at once take longer than one after the
     // other.

@@ -56,7 +56,7 @@ impl Share {
     }
 
     /// Whether its file system answered that it is gone.
-    pub fn is_gone(&self) -> bool {
+    pub(crate) fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Relaxed)
     }
 
@@ -192,7 +192,7 @@ impl Share {
     }
 
     /// The file that `file` is open for, as it is now.
-    pub fn look_again(&self, file: &File) -> io::Result<FileLook> {
+    pub(crate) fn look_again(&self, file: &File) -> io::Result<FileLook> {
         self.seen(fstat(file)).map(|found| self.look(&found))
     }
 
@@ -239,7 +239,7 @@ impl Share {
     }
 
     /// Makes the folders on the way to the file `path`.
-    pub fn make_folders_of(&self, path: &RemotePath) -> io::Result<()> {
+    pub(crate) fn make_folders_of(&self, path: &RemotePath) -> io::Result<()> {
         let parent = path.parent();
         let Some(below) = parent.below(&self.path) else {
             return std::fs::create_dir_all(Path::new(os(parent.as_bytes())));
@@ -266,7 +266,7 @@ impl Share {
     }
 
     /// Brings the entries of the folder that holds `path` to the disk.
-    pub fn sync_folder_of(&self, path: &RemotePath) -> io::Result<()> {
+    pub(crate) fn sync_folder_of(&self, path: &RemotePath) -> io::Result<()> {
         let place = self.seen(self.place(path))?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = self.seen(openat(&place.folder, ".", flags, Mode::empty()))?;

@@ -12,7 +12,7 @@ const MOST_HUNG: usize = 16;
 
 /// Why a call came to nothing.
 #[derive(Debug)]
-pub enum CallError {
+pub(crate) enum CallError {
     /// The system's answer.
     Io(io::Error),
     /// It did not answer within this time.
@@ -29,7 +29,7 @@ impl From<io::Error> for CallError {
 
 /// Shows that a call goes on, though it takes long.
 #[derive(Clone, Debug, Default)]
-pub struct Pulse(Arc<AtomicU64>);
+pub(crate) struct Pulse(Arc<AtomicU64>);
 
 impl Pulse {
     /// Something was done.
@@ -76,7 +76,7 @@ impl Drop for Working {
 }
 
 /// A call that is under way on a thread of its own.
-pub struct SystemCall<T> {
+pub(crate) struct SystemCall<T> {
     handle: JoinHandle<io::Result<T>>,
     pulse: Pulse,
     stall: Duration,

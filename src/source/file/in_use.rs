@@ -33,7 +33,7 @@ const LOCAL: &[u64] = &[
 
 /// What was seen in the last look at all processes.
 #[derive(Debug, Default)]
-pub struct OpenFiles(Mutex<Option<OpenFilesLook>>);
+pub(crate) struct OpenFiles(Mutex<Option<OpenFilesLook>>);
 
 #[derive(Debug)]
 struct OpenFilesLook {
@@ -46,7 +46,7 @@ struct OpenFilesLook {
 
 /// A process that has a file open for writing, or mapped so.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OpenFilesWriter {
+pub(crate) struct OpenFilesWriter {
     name: OsString,
     process: u32,
 }
@@ -75,13 +75,13 @@ impl OpenFiles {
 }
 
 /// Whether nobody but this machine's processes writes to a file system of this kind.
-pub fn is_local(kind: u64) -> bool {
+pub(crate) fn is_local(kind: u64) -> bool {
     // An exported one is written to by the kernel, for a task that has mounted it.
     LOCAL.contains(&kind) && !Path::new("/proc/net/rpc/nfsd").exists()
 }
 
 /// Whether a file system of this kind keeps times to the nanosecond.
-pub fn keeps_nanoseconds(kind: u64) -> bool {
+pub(crate) fn keeps_nanoseconds(kind: u64) -> bool {
     const COARSE: &[u64] = &[0x4d44, 0x2011_bab0];
     LOCAL.contains(&kind) && !COARSE.contains(&kind)
 }

@@ -6,7 +6,7 @@ use crate::model::{ModifiedTime, Precision, RemoteFile, RemotePath};
 
 /// A regular file as the system describes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FileLook {
+pub(crate) struct FileLook {
     /// Device and inode; `None` where the system tells none.
     pub id: Option<(u64, u64)>,
     /// Its bytes.
@@ -29,12 +29,12 @@ impl FileLook {
     }
 
     /// Whether this is the very file of an earlier look, with nothing written since.
-    pub fn is_still(&self, earlier: &FileLook) -> bool {
+    pub(crate) fn is_still(&self, earlier: &FileLook) -> bool {
         self == earlier
     }
 
     /// Whether `file` was described like this. What it does not tell speaks against nothing.
-    pub fn is_like(&self, file: &RemoteFile) -> bool {
+    pub(crate) fn is_like(&self, file: &RemoteFile) -> bool {
         let times = match (self.modified, file.modified) {
             (Some(ours), Some(theirs)) => ours.agrees_with(&theirs),
             _ => true,

@@ -16,7 +16,7 @@ use crate::source::contract::{FileUse, Listed};
 
 /// The root of a share.
 #[derive(Debug)]
-pub struct PathShare {
+pub(crate) struct PathShare {
     root: PathBuf,
     host: String,
 }
@@ -30,7 +30,7 @@ impl PathShare {
     }
 
     /// Each call asks by path anew.
-    pub fn is_gone(&self) -> bool {
+    pub(crate) fn is_gone(&self) -> bool {
         false
     }
 
@@ -135,7 +135,7 @@ impl PathShare {
     }
 
     /// The file that `file` is open for, as it is now.
-    pub fn look_again(&self, file: &File) -> io::Result<FileLook> {
+    pub(crate) fn look_again(&self, file: &File) -> io::Result<FileLook> {
         file.metadata().map(|found| look(&found))
     }
 
@@ -177,7 +177,7 @@ impl PathShare {
     }
 
     /// Makes the folders on the way to the file `path`.
-    pub fn make_folders_of(&self, path: &RemotePath) -> io::Result<()> {
+    pub(crate) fn make_folders_of(&self, path: &RemotePath) -> io::Result<()> {
         self.local(path).parent().map_or(Ok(()), fs::create_dir_all)
     }
 
@@ -187,7 +187,7 @@ impl PathShare {
     }
 
     /// Brings the entries of the folder that holds `path` to the disk, where the system can.
-    pub fn sync_folder_of(&self, path: &RemotePath) -> io::Result<()> {
+    pub(crate) fn sync_folder_of(&self, path: &RemotePath) -> io::Result<()> {
         match self.local(path).parent() {
             Some(folder) if cfg!(unix) => File::open(Path::new(folder))?.sync_all(),
             _ => Ok(()),

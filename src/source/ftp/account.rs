@@ -14,7 +14,7 @@ use crate::source::proxy::Proxy;
 
 /// How long to wait for what.
 #[derive(Clone, Copy, Debug)]
-pub struct FtpLimits {
+pub(crate) struct FtpLimits {
     /// For a TCP connection.
     pub connect: Duration,
     /// For the reply to a command.
@@ -29,7 +29,7 @@ pub struct FtpLimits {
 
 /// Whether and how the connection is encrypted.
 #[derive(Clone, Debug)]
-pub enum Security {
+pub(crate) enum Security {
     /// Not at all.
     Clear,
     /// Clear text up to `AUTH TLS`.
@@ -40,7 +40,7 @@ pub enum Security {
 
 /// How files are transferred.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TransferType {
+pub(crate) enum TransferType {
     /// Byte for byte (`TYPE I`).
     Binary,
     /// As text (`TYPE A`), whose character set and line ends the server converts.
@@ -49,7 +49,7 @@ pub enum TransferType {
 
 /// A server and a user of it.
 #[derive(Debug)]
-pub struct FtpAccount {
+pub(crate) struct FtpAccount {
     /// Host name or address.
     pub host: String,
     /// Port of the control connection.
@@ -81,7 +81,7 @@ pub struct FtpAccount {
 /// What the logins of an account found out about its server, so that later ones need not do so
 /// again.
 #[derive(Debug, Default)]
-pub struct Learned {
+pub(crate) struct Learned {
     /// It wants `PASV`.
     pub wants_pasv: AtomicBool,
     /// It fails at data connections in TLS 1.3: later logins offer 1.2 at most.
@@ -117,7 +117,7 @@ impl FtpAccount {
 
 /// A login that is in, as long as this lives.
 #[derive(Debug)]
-pub struct Presence(Arc<FtpAccount>);
+pub(crate) struct Presence(Arc<FtpAccount>);
 
 impl Presence {
     /// One more is in.

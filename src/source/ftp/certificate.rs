@@ -23,7 +23,7 @@ pub fn findings(chain: &[Vec<u8>], now: OffsetDateTime) -> Vec<Finding> {
 }
 
 /// What is told of a certificate, beside its fingerprint.
-pub struct CertificateFacts {
+pub(crate) struct CertificateFacts {
     /// The owner, in the order of RFC 4514.
     pub subject: String,
     /// The authority that signed it.

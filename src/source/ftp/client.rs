@@ -27,7 +27,7 @@ const DOUBT: Duration = Duration::from_secs(10);
 const RELIEF: Duration = Duration::from_secs(1);
 
 /// A logged-in control connection.
-pub struct FtpClient {
+pub(crate) struct FtpClient {
     pub(super) control: FtpControl,
     /// Whose connection this is.
     pub account: Arc<FtpAccount>,
@@ -104,7 +104,7 @@ impl FtpClient {
 
     /// A transfer has ended with the server's own word: the connection is free for the next
     /// question.
-    pub fn back_in_step(&mut self) {
+    pub(crate) fn back_in_step(&mut self) {
         self.in_step = true;
     }
 
@@ -223,7 +223,7 @@ impl FtpClient {
 
     /// [`FtpClient::commands`]; between two files, the port for the next one is asked for with
     /// them.
-    pub async fn commands_between_reads(
+    pub(crate) async fn commands_between_reads(
         &mut self,
         scene: Scene<'_>,
         mut lines: Vec<Vec<u8>>,
@@ -244,7 +244,7 @@ impl FtpClient {
     }
 
     /// Files are likely to be read next.
-    pub fn will_read(&mut self) {
+    pub(crate) fn will_read(&mut self) {
         self.reading = true;
     }
 
@@ -292,17 +292,17 @@ impl FtpClient {
     }
 
     /// How its connections are encrypted, if they are.
-    pub fn handshakes(&self) -> Option<Handshakes> {
+    pub(crate) fn handshakes(&self) -> Option<Handshakes> {
         self.connector.as_ref().map(Connector::handshakes)
     }
 
     /// Whether data connections are encrypted.
-    pub fn is_encrypted(&self) -> bool {
+    pub(crate) fn is_encrypted(&self) -> bool {
         self.connector.is_some()
     }
 
     /// Says good-bye if the connection still listens.
-    pub async fn quit(mut self) {
+    pub(crate) async fn quit(mut self) {
         if self.in_step {
             let scene = Scene { op: Op::Connect, address: "", path: None };
             let farewell = timeout(Duration::from_secs(2), self.command(scene, b"QUIT")).await;

@@ -13,7 +13,7 @@ use rustls::sign::CertifiedKey;
 
 /// A certificate with its key.
 #[derive(Clone)]
-pub struct ClientCertificate(Arc<CertifiedKey>);
+pub(crate) struct ClientCertificate(Arc<CertifiedKey>);
 
 impl fmt::Debug for ClientCertificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -47,7 +47,7 @@ impl ClientCertificate {
 
 /// Shows the certificate, if there is one, and remembers whether the server asked for it.
 #[derive(Debug, Default)]
-pub struct CertificateResolver {
+pub(crate) struct CertificateResolver {
     certificate: Option<ClientCertificate>,
     asked: AtomicBool,
 }
@@ -59,7 +59,7 @@ impl CertificateResolver {
     }
 
     /// Whether the server asked in vain.
-    pub fn is_missed(&self) -> bool {
+    pub(crate) fn is_missed(&self) -> bool {
         self.certificate.is_none() && self.asked.load(Ordering::Relaxed)
     }
 }

@@ -24,7 +24,7 @@ const READ_AT_ONCE: usize = 4096;
 const IAC: u8 = 0xFF;
 
 /// A connection in clear text or encrypted.
-pub type FtpStream = Either<TcpStream, TlsStream<TcpStream>>;
+pub(crate) type FtpStream = Either<TcpStream, TlsStream<TcpStream>>;
 
 /// The TCP connection below.
 pub fn tcp(stream: &FtpStream) -> &TcpStream {
@@ -37,7 +37,7 @@ pub fn tcp(stream: &FtpStream) -> &TcpStream {
 /// One control connection. A future of it that is dropped half-way loses no byte of a reply, but
 /// leaves questions without their answers: a task that drops one must not ask any more.
 #[derive(Debug)]
-pub struct FtpControl {
+pub(crate) struct FtpControl {
     stream: FtpStream,
     /// What came and was not read as a reply yet.
     inbox: BytesMut,
@@ -56,7 +56,7 @@ impl FtpControl {
 
     /// The clear connection, to be encrypted. Whatever came on it after the last reply was not
     /// asked for, and must not be taken for something that was said under encryption.
-    pub fn into_clear(self) -> Result<TcpStream, Broken> {
+    pub(crate) fn into_clear(self) -> Result<TcpStream, Broken> {
         match self.stream {
             Either::Left(tcp) if self.inbox.is_empty() => Ok(tcp),
             _ => Err(Broken::Tls(

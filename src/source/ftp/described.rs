@@ -8,7 +8,7 @@ use crate::source::ftp::mlsd;
 use crate::source::ftp::ways::{size_of, time_of};
 
 /// What a server says of one property of a file.
-pub enum FtpTold {
+pub(crate) enum FtpTold {
     Value(Vec<u8>),
     Missing(FtpReply),
     NoSuchCommand,
@@ -26,7 +26,7 @@ pub fn told(scene: Scene<'_>, reply: FtpReply) -> Result<FtpTold, SourceError> {
 /// The file, if the server told its size, and its time, too, unless that is left out of its
 /// listings. A reply that answers neither question belongs to an earlier one: then none of those
 /// after it can be believed.
-pub fn told_plainly(
+pub(crate) fn told_plainly(
     scene: Scene<'_>,
     path: &RemotePath,
     replies: &[FtpReply],
@@ -57,14 +57,14 @@ pub fn told_plainly(
 }
 
 /// What `MLST` says of a path.
-pub enum ToldByMlst {
+pub(crate) enum ToldByMlst {
     File(RemoteFile),
     NoFile,
 }
 
 /// What `MLST` says; `None` if that cannot be read, or is about another file than was asked for.
 /// Some servers tell it in the first line, some tell of the folder before.
-pub fn told_by_mlst(reply: &FtpReply, path: &RemotePath) -> Option<ToldByMlst> {
+pub(crate) fn told_by_mlst(reply: &FtpReply, path: &RemotePath) -> Option<ToldByMlst> {
     use super::listing_entry::{FtpListingKind, FtpListingLine};
     let lines = reply.body.split(|b| *b == b'\n').enumerate().filter_map(|(n, line)| {
         let line = line.strip_suffix(b"\r").unwrap_or(line);

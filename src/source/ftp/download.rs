@@ -26,7 +26,7 @@ const REST: usize = 4 * 1024;
 
 /// A transfer that runs. Dropped before its end, it leaves the client out of step: nobody waits
 /// for the rest of a large file only to keep a connection.
-pub struct FtpReading<'a> {
+pub(crate) struct FtpReading<'a> {
     client: &'a mut FtpClient,
     transfer: Option<Box<FtpTransfer>>,
     buffer: BytesMut,

@@ -24,7 +24,8 @@ const STALL: Duration = Duration::from_secs(60);
 const FINISH: Duration = Duration::from_secs(10);
 
 /// FTP, in clear text or encrypted.
-pub const DRIVER: Driver = Driver { schemes: &["ftp", "ftps", "ftpes"], keys: KEYS, configure };
+pub(crate) const DRIVER: Driver =
+    Driver { schemes: &["ftp", "ftps", "ftpes"], keys: KEYS, configure };
 
 const KEYS: &[SettingKey] = &[
     SettingKey {

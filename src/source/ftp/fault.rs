@@ -13,7 +13,7 @@ const REPLY_CHARS: usize = 300;
 
 /// One reply of a server, with every line it had.
 #[derive(Clone, Debug)]
-pub struct FtpReply {
+pub(crate) struct FtpReply {
     /// The three digits that ended it.
     pub code: u32,
     /// All its lines as they came.
@@ -50,7 +50,7 @@ impl FtpReply {
     }
 
     /// A 550 that is about rights, not about a missing file.
-    pub fn denies(&self) -> bool {
+    pub(crate) fn denies(&self) -> bool {
         self.says(&[
             "permission",
             "denied",
@@ -65,7 +65,7 @@ impl FtpReply {
     }
 
     /// A 550 that says in words that there is no such file.
-    pub fn says_missing(&self) -> bool {
+    pub(crate) fn says_missing(&self) -> bool {
         self.says(&[
             "no such",
             "not found",
@@ -83,13 +83,13 @@ impl FtpReply {
     }
 
     /// The server has no such command, or not with this argument.
-    pub fn not_understood(&self) -> bool {
+    pub(crate) fn not_understood(&self) -> bool {
         matches!(self.code, 500..=504) && !self.dying()
     }
 
     /// What was asked for is done, in one of the words that servers have for it. 202 is none: the
     /// command was superfluous.
-    pub fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         matches!(self.code, 200 | 225 | 226 | 250 | 257)
     }
 
@@ -99,7 +99,7 @@ impl FtpReply {
     }
 
     /// It is no answer for this path; another command may have one.
-    pub fn is_about_the_path(&self) -> bool {
+    pub(crate) fn is_about_the_path(&self) -> bool {
         matches!(self.code, 450..=452 | 550..=553) && !self.dying()
     }
 
@@ -111,7 +111,7 @@ impl FtpReply {
 
 /// Why a question was not answered as it should.
 #[derive(Debug, thiserror::Error)]
-pub enum Broken {
+pub(crate) enum Broken {
     /// With another reply than was wanted.
     #[error("{}", .0.text())]
     Refused(FtpReply),
@@ -135,7 +135,7 @@ const FEW_PORTS: &str = "the server may have run out of passive ports: lower `co
 
 /// Where a fault happened.
 #[derive(Clone, Copy, Debug)]
-pub struct Scene<'a> {
+pub(crate) struct Scene<'a> {
     /// What was being done.
     pub op: Op,
     /// With which server.
@@ -155,7 +155,7 @@ impl Scene<'_> {
     }
 
     /// Fewer replies than questions, which a task that asks them rules out.
-    pub fn unanswered(self) -> SourceError {
+    pub(crate) fn unanswered(self) -> SourceError {
         self.fault(Class::Internal, "no reply was kept")
     }
 

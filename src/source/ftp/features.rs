@@ -54,7 +54,7 @@ pub fn connected(
 }
 
 /// What a login as `user` was, `tls` being its encryption, if any.
-pub fn logged_in(user: &str, took: Duration, tls: Option<&Connector>) -> Finding {
+pub(crate) fn logged_in(user: &str, took: Duration, tls: Option<&Connector>) -> Finding {
     let found =
         Finding::new("login", format!("as `{}`, with password", printable(user.as_bytes())))
             .took(took)

@@ -40,22 +40,22 @@ impl WayRecord {
 
 impl Ways {
     /// Whether listings of facts (`MLSD`) were found to be of no use.
-    pub fn lacks_facts(&self) -> bool {
+    pub(crate) fn lacks_facts(&self) -> bool {
         self.facts.fails()
     }
 
     /// Whether listings are asked for as text.
-    pub fn as_text(&self) -> bool {
+    pub(crate) fn as_text(&self) -> bool {
         self.text.load(Ordering::Relaxed)
     }
 
     /// Whether listings as text are to be tried now, for the first time.
-    pub fn first_text(&self) -> bool {
+    pub(crate) fn first_text(&self) -> bool {
         !self.text_tried.swap(true, Ordering::Relaxed)
     }
 
     /// Whether facts that are not offered are asked for now, for the first time.
-    pub fn first_unoffered(&self) -> bool {
+    pub(crate) fn first_unoffered(&self) -> bool {
         !self.unoffered.swap(true, Ordering::Relaxed)
     }
 

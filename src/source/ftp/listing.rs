@@ -40,7 +40,7 @@ fn has_type(line: &[u8]) -> bool {
 }
 
 /// A line of `NLST`: a name, which may stand behind the path of its folder `dir`.
-pub fn name_line(dir: &RemotePath, line: &[u8]) -> FtpListingLine {
+pub(crate) fn name_line(dir: &RemotePath, line: &[u8]) -> FtpListingLine {
     let name = own_name(dir, line).to_vec();
     if name.is_empty() {
         return FtpListingLine::Nothing;
@@ -59,7 +59,7 @@ fn own_name<'a>(dir: &RemotePath, line: &'a [u8]) -> &'a [u8] {
 }
 
 /// `line` as a line of the report about `dir`; `None` when it says nothing.
-pub fn listed(dir: &RemotePath, line: &[u8], parsed: FtpListingLine) -> Option<Listed> {
+pub(crate) fn listed(dir: &RemotePath, line: &[u8], parsed: FtpListingLine) -> Option<Listed> {
     match parsed {
         FtpListingLine::Nothing => None,
         FtpListingLine::Unparsed => Some(Listed::Unparsed(sample(line))),
@@ -100,7 +100,7 @@ pub fn unreachable(name: &[u8]) -> Option<&'static str> {
 }
 
 /// The beginning of `line` as text that is safe in a log.
-pub fn sample(line: &[u8]) -> String {
+pub(crate) fn sample(line: &[u8]) -> String {
     printable(&line[..line.len().min(4 * SAMPLE_CHARS)]).chars().take(SAMPLE_CHARS).collect()
 }
 

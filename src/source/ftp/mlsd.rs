@@ -59,7 +59,7 @@ fn may_hold_blanks(fact: &[u8]) -> bool {
 
 /// Whether `FEAT`'s line of facts (as `type*;size*;modify;perm*;`) leaves out one that we need by
 /// default.
-pub fn lacks_facts(offered: &str) -> bool {
+pub(crate) fn lacks_facts(offered: &str) -> bool {
     let on = |fact: &str| {
         offered.split(';').any(|word| {
             word.trim().strip_suffix('*').is_some_and(|word| word.eq_ignore_ascii_case(fact))

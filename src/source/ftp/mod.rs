@@ -37,4 +37,4 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-pub use driver::DRIVER;
+pub(crate) use driver::DRIVER;

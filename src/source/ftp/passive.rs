@@ -21,7 +21,7 @@ const FRESH: Duration = Duration::from_secs(10);
 
 /// A port that the server has opened for the next data connection.
 #[derive(Clone, Copy, Debug)]
-pub struct Door {
+pub(crate) struct Door {
     port: u16,
     extended: bool,
     since: Instant,

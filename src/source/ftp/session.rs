@@ -32,7 +32,7 @@ const NO_KIND: &str =
     "the server does not tell whether it is a file or a folder, and lets nobody try";
 
 /// One login.
-pub struct FtpSession {
+pub(crate) struct FtpSession {
     client: FtpClient,
     /// Whether transfers can begin in the middle, as far as we know.
     resumes: bool,

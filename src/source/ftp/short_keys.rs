@@ -15,7 +15,7 @@ const BITS: std::ops::Range<usize> = 1024..2048;
 
 /// Judges again a signature that the library refused. A person who pins a certificate has judged
 /// its key by himself; its owner still has to prove that it is his.
-pub fn judged_again(
+pub(crate) fn judged_again(
     refused: Error,
     message: &[u8],
     certificate: &CertificateDer<'_>,

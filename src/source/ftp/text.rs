@@ -68,7 +68,7 @@ pub(super) fn sizeless(listed: Listed) -> Listed {
 
 /// Turns the line ends of the wire (CR LF, RFC 959 §3.1.1.1) into LF. A CR by itself stays.
 #[derive(Debug, Default)]
-pub struct TextLines {
+pub(crate) struct TextLines {
     /// Whether a CR is held back until the next byte is known.
     held: bool,
 }

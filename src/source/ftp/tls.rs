@@ -34,7 +34,7 @@ const LONGEST_CHAIN: usize = 8;
 
 /// Whose certificates are believed.
 #[derive(Clone)]
-pub enum FtpTrust {
+pub(crate) enum FtpTrust {
     /// What this machine trusts.
     Platform,
     /// The authorities of a file, and nobody else.
@@ -44,7 +44,7 @@ pub enum FtpTrust {
 }
 
 /// The certificates of a file.
-pub struct Authorities {
+pub(crate) struct Authorities {
     store: Arc<RootCertStore>,
     /// The SHA-256 of each: a server may show one of them itself.
     digests: Vec<[u8; 32]>,
@@ -61,7 +61,7 @@ impl fmt::Debug for FtpTrust {
 }
 
 /// The certificates of a PEM text; why not, otherwise.
-pub fn authorities(pem: &[u8]) -> Result<FtpTrust, String> {
+pub(crate) fn authorities(pem: &[u8]) -> Result<FtpTrust, String> {
     let (mut store, mut digests) = (RootCertStore::empty(), Vec::new());
     for certificate in CertificateDer::pem_slice_iter(pem) {
         let certificate = certificate.map_err(|error| format!("holds no readable PEM: {error}"))?;
@@ -104,7 +104,7 @@ pub struct Tls {
 
 /// The highest version of TLS that is offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MaxVersion {
+pub(crate) enum MaxVersion {
     /// TLS 1.2.
     V1_2,
     /// TLS 1.3.
@@ -114,7 +114,11 @@ pub enum MaxVersion {
 impl Tls {
     /// The TLS of one login: servers want its data connections to take up the TLS session of
     /// its control connection, so each login has a store of sessions of its own.
-    pub fn connector(&self, host: &str, max_version: MaxVersion) -> Result<Connector, String> {
+    pub(crate) fn connector(
+        &self,
+        host: &str,
+        max_version: MaxVersion,
+    ) -> Result<Connector, String> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let verifier = Arc::new(Verifier {
             inner: self.verifier(&provider)?,
@@ -176,7 +180,7 @@ fn platform_roots() -> Result<Arc<RootCertStore>, String> {
 
 /// Opens the TLS connections of one login.
 #[derive(Clone)]
-pub struct Connector {
+pub(crate) struct Connector {
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
     verifier: Arc<Verifier>,
@@ -188,7 +192,7 @@ pub struct Connector {
 
 /// How the connections of one login were encrypted.
 #[derive(Clone, Debug, Default)]
-pub struct Handshakes {
+pub(crate) struct Handshakes {
     /// TLS version and cipher suite of the first, the control connection.
     pub first: Option<String>,
     /// Whether the last one after that, a data connection, took up the session of the first.
@@ -209,12 +213,12 @@ impl Connector {
 
     /// The chain that the server presented, its own certificate first; empty before the first
     /// handshake.
-    pub fn presented(&self) -> Vec<Vec<u8>> {
+    pub(crate) fn presented(&self) -> Vec<Vec<u8>> {
         self.verifier.presented.lock().map(|chain| chain.clone()).unwrap_or_default()
     }
 
     /// How its connections were encrypted so far.
-    pub fn handshakes(&self) -> Handshakes {
+    pub(crate) fn handshakes(&self) -> Handshakes {
         self.handshakes.lock().map(|handshakes| handshakes.clone()).unwrap_or_default()
     }
 

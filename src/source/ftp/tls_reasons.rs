@@ -26,7 +26,7 @@ pub fn of(error: &(dyn StdError + Send + Sync + 'static)) -> String {
 }
 
 /// What is said to a server that asked for a certificate and got none.
-pub fn client_certificate(text: &str) -> String {
+pub(crate) fn client_certificate(text: &str) -> String {
     format!("{text}; {CLIENT}")
 }
 

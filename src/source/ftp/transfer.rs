@@ -18,9 +18,12 @@ use crate::failpoint::left_out;
 use crate::model::failure::{Class, Failure};
 use crate::source::contract::SourceError;
 
+/// How long a refusal may take to follow the end of the port that it is about.
+const REPLY_COMES: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// A data connection.
 #[derive(Debug)]
-pub struct FtpTransfer(FtpStream);
+pub(crate) struct FtpTransfer(FtpStream);
 
 impl AsyncRead for FtpTransfer {
     fn poll_read(
@@ -33,7 +36,7 @@ impl AsyncRead for FtpTransfer {
 }
 
 /// What came of a command that opens a data connection.
-pub enum FtpOpened {
+pub(crate) enum FtpOpened {
     /// Data flows.
     Data(Box<FtpTransfer>),
     /// The server refused; the control connection waits for the next command.
@@ -166,6 +169,9 @@ impl FtpClient {
                 // From now on nothing is taken for granted: something on the way may want to see
                 // one thing at a time.
                 account.learned.one_by_one.store(true, Ordering::Relaxed);
+                // A server that refuses may close its port before its reply is here: the reply
+                // ends both, and tells more.
+                tokio::time::sleep(REPLY_COMES).await;
             }
             entered.map_err(Broken::Io).map_err(at(Stage::ConnectingLate))
         };
@@ -212,7 +218,7 @@ impl FtpClient {
 
     /// After trouble with an encrypted data connection: some servers cannot take up TLS 1.3
     /// sessions there. The next login offers TLS 1.2 at most, unless this one did so already.
-    pub fn step_down(&self, error: SourceError) -> SourceError {
+    pub(crate) fn step_down(&self, error: SourceError) -> SourceError {
         if !self.offers_tls_1_3 || !matches!(error.class(), Class::Tls | Class::Connect) {
             return error;
         }

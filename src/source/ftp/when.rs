@@ -52,12 +52,12 @@ pub fn day(bytes: &[u8]) -> Option<u8> {
 }
 
 /// `7` or `07` as a month.
-pub fn month_number(bytes: &[u8]) -> Option<u8> {
+pub(crate) fn month_number(bytes: &[u8]) -> Option<u8> {
     small(bytes).filter(|month| bytes.len() <= 2 && (1..=12).contains(month))
 }
 
 /// `19-NOV-2001`, `6-Apr-07` or `01-jun-99`.
-pub fn named_date(bytes: &[u8]) -> Option<Date> {
+pub(crate) fn named_date(bytes: &[u8]) -> Option<Date> {
     let mut parts = bytes.split(|b| *b == b'-');
     let (first, name, last) = (parts.next()?, parts.next()?, parts.next()?);
     if parts.next().is_some() || !matches!(last.len(), 2 | 4) {
@@ -67,7 +67,7 @@ pub fn named_date(bytes: &[u8]) -> Option<Date> {
 }
 
 /// The date of three numbers of which nobody says what is what: only if there is one reading.
-pub fn lone_reading(bytes: &[u8]) -> Option<Date> {
+pub(crate) fn lone_reading(bytes: &[u8]) -> Option<Date> {
     let dotted = bytes.contains(&b'.');
     let parts: Vec<u32> =
         bytes.split(|b| matches!(b, b'/' | b'.' | b'-')).map(number).collect::<Option<_>>()?;
@@ -113,7 +113,7 @@ pub fn clock(bytes: &[u8]) -> Option<Time> {
 }
 
 /// `2026-11-20`, `2026/11/20` or `2026.11.20`; `20-11-2026`.
-pub fn iso_date(bytes: &[u8]) -> Option<Date> {
+pub(crate) fn iso_date(bytes: &[u8]) -> Option<Date> {
     let between = |at: usize| matches!(bytes[at], b'-' | b'/' | b'.').then_some(bytes[at]);
     if bytes.len() != 10 {
         return None;
@@ -126,18 +126,18 @@ pub fn iso_date(bytes: &[u8]) -> Option<Date> {
 }
 
 /// Whether a date of [`iso_date`] begins with its year.
-pub fn is_year_first(bytes: &[u8]) -> bool {
+pub(crate) fn is_year_first(bytes: &[u8]) -> bool {
     bytes.get(4).is_some_and(|b| !b.is_ascii_digit())
 }
 
 /// `09-26`: month and day.
-pub fn month_and_day(bytes: &[u8]) -> Option<(u8, u8)> {
+pub(crate) fn month_and_day(bytes: &[u8]) -> Option<(u8, u8)> {
     let dash = bytes.len() == 5 && bytes[2] == b'-';
     dash.then(|| Some((month_number(&bytes[..2])?, day(&bytes[3..])?)))?
 }
 
 /// Whether these are the digits and dashes of `11-20-26`, `11-20-2026` or `2026-11-20`.
-pub fn is_dashed_date(bytes: &[u8]) -> bool {
+pub(crate) fn is_dashed_date(bytes: &[u8]) -> bool {
     let parts: Vec<&[u8]> = bytes.splitn(4, |b| *b == b'-' || *b == b'/').collect();
     let widths = (
         parts.first().map_or(0, |p| p.len()),
@@ -150,7 +150,7 @@ pub fn is_dashed_date(bytes: &[u8]) -> bool {
 }
 
 /// Whether these are the digits and dots of `20.11.26` or `20.11.2026`.
-pub fn is_dotted_date(bytes: &[u8]) -> bool {
+pub(crate) fn is_dotted_date(bytes: &[u8]) -> bool {
     let widths: Vec<usize> = bytes.split(|b| *b == b'.').map(<[u8]>::len).collect();
     matches!(widths.as_slice(), [1 | 2, 1 | 2, 2 | 4])
         && bytes.iter().all(|b| b.is_ascii_digit() || *b == b'.')
@@ -158,7 +158,7 @@ pub fn is_dotted_date(bytes: &[u8]) -> bool {
 
 /// The day of `11-20-26`, `11-20-2026` (month first) or `2026-11-20`; `None` when no calendar has
 /// it.
-pub fn dashed_date(bytes: &[u8]) -> Option<Date> {
+pub(crate) fn dashed_date(bytes: &[u8]) -> Option<Date> {
     let parts: Vec<u32> =
         bytes.splitn(4, |b| *b == b'-' || *b == b'/').map(number).collect::<Option<_>>()?;
     let &[first, second, third] = parts.as_slice() else { return None };
@@ -168,28 +168,33 @@ pub fn dashed_date(bytes: &[u8]) -> Option<Date> {
 }
 
 /// `date` and `time` as a listing tells them: to the minute, in an unknown zone.
-pub fn to_the_minute(date: Date, time: Time) -> ModifiedTime {
+pub(crate) fn to_the_minute(date: Date, time: Time) -> ModifiedTime {
     ModifiedTime::new(utc(date, time), Precision::Minute)
 }
 
 /// `date` without a time of day.
-pub fn at_day(date: Date) -> Option<ModifiedTime> {
+pub(crate) fn at_day(date: Date) -> Option<ModifiedTime> {
     Some(ModifiedTime::new(utc(date, Time::MIDNIGHT), Precision::Day))
 }
 
 /// A date and a time of day; `None` when no calendar has the date.
-pub fn at_minute(year: u32, month: u8, day: u8, time: Time) -> Option<ModifiedTime> {
+pub(crate) fn at_minute(year: u32, month: u8, day: u8, time: Time) -> Option<ModifiedTime> {
     Some(to_the_minute(date(year, month, day)?, time))
 }
 
 /// `2024-02-29` without a time of day.
-pub fn to_the_day(year: u32, month: u8, day: u8) -> Option<ModifiedTime> {
+pub(crate) fn to_the_day(year: u32, month: u8, day: u8) -> Option<ModifiedTime> {
     Some(ModifiedTime::new(utc(date(year, month, day)?, Time::MIDNIGHT), Precision::Day))
 }
 
 /// The latest year that puts this moment at most a day after `now`: a server's zone may be
 /// ahead of ours by hours, but a listing leaves the year out only for the recent past.
-pub fn without_year(month: u8, day: u8, time: Time, now: OffsetDateTime) -> Option<ModifiedTime> {
+pub(crate) fn without_year(
+    month: u8,
+    day: u8,
+    time: Time,
+    now: OffsetDateTime,
+) -> Option<ModifiedTime> {
     let latest = now.saturating_add(Duration::DAY);
     let this_year = u32::try_from(now.year()).ok()?;
     // Nine years, because eight may lie between two 29ths of February.

@@ -12,14 +12,14 @@ pub struct SshAgent {
 
 /// The connection to an agent.
 #[cfg(unix)]
-pub type AgentConnection = russh::keys::agent::client::AgentClient<tokio::net::UnixStream>;
+pub(crate) type AgentConnection = russh::keys::agent::client::AgentClient<tokio::net::UnixStream>;
 /// The connection to an agent.
 #[cfg(not(unix))]
-pub type AgentConnection = russh::keys::agent::client::AgentClient<tokio::io::DuplexStream>;
+pub(crate) type AgentConnection = russh::keys::agent::client::AgentClient<tokio::io::DuplexStream>;
 
 impl SshAgent {
     /// The one that `SSH_AUTH_SOCK` names, as for `ssh`.
-    pub fn of_environment() -> Option<Self> {
+    pub(crate) fn of_environment() -> Option<Self> {
         let socket = std::env::var_os("SSH_AUTH_SOCK").filter(|socket| !socket.is_empty())?;
         Some(Self { socket: socket.into() })
     }
@@ -31,7 +31,7 @@ impl SshAgent {
 
     /// Connects to it.
     #[cfg(unix)]
-    pub async fn connect(&self) -> Result<AgentConnection, AuthError> {
+    pub(crate) async fn connect(&self) -> Result<AgentConnection, AuthError> {
         AgentConnection::connect_uds(&self.socket).await.map_err(|error| {
             AuthError::Agent(format!(
                 "the agent of SSH_AUTH_SOCK ({}) cannot be reached: {error}",

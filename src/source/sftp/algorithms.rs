@@ -45,7 +45,7 @@ const MARKERS: &[kex::Name] =
     &[kex::EXTENSION_SUPPORT_AS_CLIENT, kex::EXTENSION_OPENSSH_STRICT_KEX_AS_CLIENT];
 
 /// Everything that we offer; `order_keys` puts those host key algorithms first that we can compare.
-pub fn offer(
+pub(crate) fn offer(
     algorithms: Algorithms,
     order_keys: impl FnOnce(&[Algorithm]) -> Vec<Algorithm>,
 ) -> Preferred {
@@ -76,7 +76,7 @@ pub fn offer(
 }
 
 /// Whether `names` holds something that [`Algorithms::Legacy`] would have added.
-pub fn any_legacy(names: &[String]) -> bool {
+pub(crate) fn any_legacy(names: &[String]) -> bool {
     let old = OLD_CIPHERS
         .iter()
         .map(AsRef::as_ref)

@@ -9,7 +9,7 @@ use russh::{MethodKind, MethodSet};
 use time::OffsetDateTime;
 
 use super::agent::SshAgent;
-pub use super::auth_error::{AuthError, Sha1Signatures};
+pub(crate) use super::auth_error::{AuthError, Sha1Signatures};
 use super::certificate::UserCertificate;
 use super::signing;
 use crate::model::{Secret, printable};
@@ -69,7 +69,7 @@ enum Step {
 
 /// Logs in on `handle`, tells what the server takes, and returns with what it was done. No
 /// credential is sent twice, in no way: a refused one ends the attempt.
-pub async fn log_in<H: Handler>(
+pub(crate) async fn log_in<H: Handler>(
     handle: &mut Handle<H>,
     credentials: &Credentials,
     tell: Tell<'_>,

@@ -20,7 +20,7 @@ use super::packet::{
 use super::patience::Patience;
 pub use super::refusal::ClientError;
 use super::refusal::unexpected;
-pub use super::requests::{LastWords, OpenHandle, Ticket};
+pub(crate) use super::requests::{LastWords, OpenHandle, Ticket};
 use super::requests::{PendingRequests, receive_all, send_all};
 use crate::failpoint::left_out;
 use crate::model::printable;
@@ -103,7 +103,7 @@ impl Client {
 
     /// Hears the answer of a server that was sent the [`greeting`](Self::greeting) `begun`. Bounded
     /// by `terms.stall`.
-    pub async fn greeted<S>(
+    pub(crate) async fn greeted<S>(
         stream: S,
         begun: Instant,
         terms: SessionTerms,
@@ -148,7 +148,7 @@ impl Client {
     }
 
     /// What the server said of itself.
-    pub fn features(&self) -> Vec<Finding> {
+    pub(crate) fn features(&self) -> Vec<Finding> {
         let extensions = if self.0.extensions.is_empty() {
             "no extensions".to_owned()
         } else {
@@ -168,7 +168,7 @@ impl Client {
     }
 
     /// Whether the connection is gone.
-    pub fn is_lost(&self) -> bool {
+    pub(crate) fn is_lost(&self) -> bool {
         self.0.pending.lost().is_some()
     }
 
@@ -292,7 +292,7 @@ impl Client {
     }
 
     /// Opens a directory for `ask_dir`.
-    pub async fn open_dir(&self, path: &[u8]) -> Result<OpenHandle, ClientError> {
+    pub(crate) async fn open_dir(&self, path: &[u8]) -> Result<OpenHandle, ClientError> {
         self.handle(Request::OpenDir { path: Bytes::copy_from_slice(path) }).await
     }
 
@@ -357,7 +357,7 @@ impl Client {
     }
 
     /// Makes a directory.
-    pub async fn make_dir(&self, path: &[u8]) -> Result<(), ClientError> {
+    pub(crate) async fn make_dir(&self, path: &[u8]) -> Result<(), ClientError> {
         self.done(Request::MakeDir { path: Bytes::copy_from_slice(path) }).await
     }
 }

@@ -31,7 +31,7 @@ impl ReadAhead {
 
     /// All that can have been asked for before a question, in bytes: with several times as much
     /// arrived after it, the server has passed that question over.
-    pub fn passed_over(self) -> u64 {
+    pub(crate) fn passed_over(self) -> u64 {
         4 * self.connection
     }
 }

@@ -26,7 +26,7 @@ use crate::source::contract::{
 use crate::source::finding::{Finding, Tell};
 
 /// SFTP.
-pub const DRIVER: Driver = Driver { schemes: &["sftp"], keys: settings::KEYS, configure };
+pub(crate) const DRIVER: Driver = Driver { schemes: &["sftp"], keys: settings::KEYS, configure };
 
 fn configure(section: &Section, url: &SourceUrl) -> Result<Arc<dyn Endpoint>, SettingError> {
     let target = settings::target(section, url)?;

@@ -11,7 +11,7 @@ use crate::model::printable;
 
 /// The most bytes of one packet that we take. OpenSSH's own limit is 256 KiB; a claim of more than
 /// this is an attack, or text from something that is no SFTP server.
-pub const MAX_PACKET: usize = 1 << 20;
+pub(crate) const MAX_PACKET: usize = 1 << 20;
 /// Buffer space taken for a packet before its bytes have arrived; holds a whole read of OpenSSH.
 const READ_AHEAD: usize = 256 << 10;
 /// One SSH packet.

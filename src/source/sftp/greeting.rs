@@ -38,7 +38,7 @@ impl FirstWords {
 
 /// A connection of which nothing is read before the server's version, and whose first words are
 /// kept: russh forgets what is no SSH greeting, and takes less text than servers send.
-pub struct Listening<S> {
+pub(crate) struct Listening<S> {
     stream: S,
     words: FirstWords,
     last_words: LastWords,

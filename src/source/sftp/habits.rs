@@ -115,7 +115,7 @@ impl Habits {
     }
 
     /// One of `open` files was refused: only half as many are tried from now on.
-    pub fn halve(&self, open: usize) {
+    pub(crate) fn halve(&self, open: usize) {
         let mut counts = self.counts();
         let most = counts.most;
         counts.before.get_or_insert(most);
@@ -123,7 +123,7 @@ impl Habits {
     }
 
     /// A refusal was repeated with nothing else open: it means what it says.
-    pub fn believe(&self, code: u32, words: &Bytes) {
+    pub(crate) fn believe(&self, code: u32, words: &Bytes) {
         let mut counts = self.counts();
         if counts.believed.len() < MOST_BELIEVED {
             counts.believed.insert((code, words.clone()));
@@ -136,7 +136,7 @@ impl Habits {
     }
 
     /// What was refused is open, now that less is: the server has a limit.
-    pub fn stands_less(&self) {
+    pub(crate) fn stands_less(&self) {
         let mut counts = self.counts();
         counts.before = None;
         let files = counts.most;
@@ -151,7 +151,7 @@ impl Habits {
     }
 
     /// The server gave out a handle that is open: from now on one file or folder is open at a time.
-    pub fn handle_came_twice(&self, address: &str) {
+    pub(crate) fn handle_came_twice(&self, address: &str) {
         let mut counts = self.counts();
         (counts.most, counts.before) = (1, None);
         drop(counts);
@@ -166,7 +166,7 @@ impl Habits {
 
     /// The server leaves requests to open files without an answer for long, so that nobody knows
     /// which handles it will give out: from now on one file or folder is open at a time.
-    pub fn opens_came_late(&self, address: &str) {
+    pub(crate) fn opens_came_late(&self, address: &str) {
         let mut counts = self.counts();
         (counts.most, counts.before) = (1, None);
         drop(counts);
@@ -180,13 +180,13 @@ impl Habits {
     }
 
     /// Whether it gave one handle to two open files.
-    pub fn gives_handles_twice(&self) -> bool {
+    pub(crate) fn gives_handles_twice(&self) -> bool {
         self.gives_handles_twice.load(Ordering::Relaxed)
     }
 
     /// The server's answers about several pages of a folder made no whole: from now on it is asked
     /// for one at a time.
-    pub fn pages_were_mixed(&self, address: &str, why: &str) {
+    pub(crate) fn pages_were_mixed(&self, address: &str, why: &str) {
         if !self.mixes_pages.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 server = address,
@@ -198,7 +198,7 @@ impl Habits {
     }
 
     /// Whether it is asked for one page of a folder at a time.
-    pub fn mixes_pages(&self) -> bool {
+    pub(crate) fn mixes_pages(&self) -> bool {
         self.mixes_pages.load(Ordering::Relaxed)
     }
 

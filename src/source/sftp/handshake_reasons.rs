@@ -32,7 +32,7 @@ const OWN: &str = "this is an error of this program";
 
 /// What `error` means, whichever it is: every kind that the library has is named, so that a new one
 /// does not compile unnoticed.
-pub fn of(error: &Error) -> SshReason {
+pub(crate) fn of(error: &Error) -> SshReason {
     use SshCause::{Ended, Here, Server};
     let (cause, advice) = match error {
         Error::NoCommonAlgo { kind, ours, theirs } => {

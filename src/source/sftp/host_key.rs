@@ -52,7 +52,7 @@ fn wrong(text: &str, allowed: &str) -> String {
 }
 
 /// `SHA256:…` of a key, as `ssh-keygen -lf` shows it.
-pub fn fingerprint_of(key: &PublicKey) -> String {
+pub(crate) fn fingerprint_of(key: &PublicKey) -> String {
     key.fingerprint(HashAlg::Sha256).to_string()
 }
 
@@ -144,7 +144,7 @@ impl std::error::Error for Distrust {}
 
 impl SftpTrust {
     /// Whether `key` may speak for `host` at `port`.
-    pub fn judge(&self, host: &str, port: u16, key: &PublicKey) -> Result<(), Distrust> {
+    pub(crate) fn judge(&self, host: &str, port: u16, key: &PublicKey) -> Result<(), Distrust> {
         let presented = Presented::of(key);
         let entries = self.known_hosts.as_ref().map(|file| file.of(host, port)).unwrap_or_default();
         let same = |entry: &&crate::source::sftp::known_hosts::KnownHostsEntry| {
@@ -201,7 +201,12 @@ impl SftpTrust {
 
     /// `algorithms` with those first that a known key of this host has, so that the server presents
     /// a key we can compare. A fingerprint alone does not tell its algorithm.
-    pub fn preferred(&self, host: &str, port: u16, algorithms: &[Algorithm]) -> Vec<Algorithm> {
+    pub(crate) fn preferred(
+        &self,
+        host: &str,
+        port: u16,
+        algorithms: &[Algorithm],
+    ) -> Vec<Algorithm> {
         let pinned = self.pins.iter().filter_map(|pin| match pin {
             Pin::Key(key) => Some(key.algorithm()),
             Pin::Fingerprint(_) => None,

@@ -16,7 +16,7 @@ use crate::model::{BoxError, Secret, chain};
 use crate::source::finding::{Finding, Tell};
 
 /// A host on the way.
-pub struct JumpHost {
+pub(crate) struct JumpHost {
     /// The host, as a target of its own.
     pub target: Target,
     /// The login that is open, as long as somebody uses it.

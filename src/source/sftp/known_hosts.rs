@@ -41,7 +41,7 @@ impl KnownHosts {
     }
 
     /// The entries that speak of `host` at `port`.
-    pub fn of(&self, host: &str, port: u16) -> Vec<&KnownHostsEntry> {
+    pub(crate) fn of(&self, host: &str, port: u16) -> Vec<&KnownHostsEntry> {
         let host = host.to_ascii_lowercase();
         let name = if port == 22 { host } else { format!("[{host}]:{port}") };
         self.0.iter().filter(|entry| speaks_of(&entry.hosts, &name)).collect()

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use super::distance::ReadAhead;
 
 /// The extension by which servers tell their limits.
-pub const EXTENSION: &[u8] = b"limits@openssh.com";
+pub(crate) const EXTENSION: &[u8] = b"limits@openssh.com";
 /// What every server must be able to send in one reply, by the standard.
 const PLAIN_READ: u32 = 32 << 10;
 /// What OpenSSH sends in one reply. Larger ones bring nothing and risk the packet limit.
@@ -44,13 +44,13 @@ impl SftpLimits {
 
     /// Of a server that will tell more: its greeting waited for the start of a program, too, and
     /// says too much.
-    pub fn to_come() -> Self {
+    pub(crate) fn to_come() -> Self {
         Self::new(Duration::ZERO)
     }
 
     /// Takes in what the server told, `round_trip` after it was asked. What cannot be read changes
     /// nothing.
-    pub fn learn(&self, told: Option<Bytes>, round_trip: Duration) {
+    pub(crate) fn learn(&self, told: Option<Bytes>, round_trip: Duration) {
         self.is_away(round_trip);
         let Some(mut told) = told.filter(|told| told.len() >= TOLD) else { return };
         let (_packet, read, _write, open) =
@@ -82,7 +82,7 @@ impl SftpLimits {
     }
 
     /// How far ahead of its arrival content is asked for.
-    pub fn ahead(&self) -> ReadAhead {
+    pub(crate) fn ahead(&self) -> ReadAhead {
         ReadAhead::of(Duration::from_micros(self.round_trip.load(Ordering::Relaxed)))
     }
 

@@ -16,7 +16,7 @@ const OUTSIDE: &str = "a link is not followed: it leads out of the folder that `
 const UNTOLD: &str = "a link is not followed: the server does not tell where it leads (REALPATH)";
 
 /// What an entry that is a link comes to, and what is to be told of it.
-pub type Followed = (Listed, Option<&'static str>);
+pub(crate) type Followed = (Listed, Option<&'static str>);
 
 impl FollowedLinks {
     /// What the link `path` leads to.
@@ -95,7 +95,7 @@ impl FollowedLinks {
 
     /// Whether a folder on the way from the root to `path` is a link: what lies below is not the
     /// source's own.
-    pub async fn leads_through(
+    pub(crate) async fn leads_through(
         &self,
         login: &SftpLogin,
         path: &RemotePath,

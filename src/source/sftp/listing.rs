@@ -58,7 +58,7 @@ struct NameSum {
 }
 
 /// Lists `dir` of `login`.
-pub async fn list(
+pub(crate) async fn list(
     login: &SftpLogin,
     dir: &RemotePath,
     visit: &mut (dyn FnMut(Listed) + Send),

@@ -15,7 +15,7 @@ use crate::source::contract::{Op, SourceError};
 
 /// One login carries this many files at once: measured best between 32 and 100. Far away, small
 /// files come this many times faster than one by one.
-pub const MOST_FORKS: usize = 64;
+pub(crate) const MOST_FORKS: usize = 64;
 /// Open handles that a fork may need: a file and a directory.
 const HANDLES_PER_FORK: u64 = 2;
 
@@ -75,7 +75,7 @@ impl SftpLogin {
 }
 
 /// The file of these attributes.
-pub fn remote_file(path: RemotePath, attributes: &Attributes) -> RemoteFile {
+pub(crate) fn remote_file(path: RemotePath, attributes: &Attributes) -> RemoteFile {
     // Times before 1970 arrive as ones after 2100: version 3 has no sign.
     let latest = OffsetDateTime::now_utc() + Duration::days(50 * 365);
     let modified =

@@ -34,7 +34,7 @@ pub mod signing;
 pub mod transport;
 mod watcher;
 
-pub use driver::DRIVER;
+pub(crate) use driver::DRIVER;
 
 pub mod requests;
 #[cfg(test)]

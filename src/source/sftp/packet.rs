@@ -17,37 +17,37 @@ pub mod status {
     pub const NO_SUCH_FILE: u32 = 2;
     pub const PERMISSION_DENIED: u32 = 3;
     pub const FAILURE: u32 = 4;
-    pub const NO_CONNECTION: u32 = 6;
-    pub const CONNECTION_LOST: u32 = 7;
+    pub(crate) const NO_CONNECTION: u32 = 6;
+    pub(crate) const CONNECTION_LOST: u32 = 7;
     pub const OP_UNSUPPORTED: u32 = 8;
 }
 
 mod kind {
-    pub const INIT: u8 = 1;
+    pub(crate) const INIT: u8 = 1;
     pub const VERSION: u8 = 2;
     pub const OPEN: u8 = 3;
-    pub const CLOSE: u8 = 4;
+    pub(crate) const CLOSE: u8 = 4;
     pub const READ: u8 = 5;
-    pub const LSTAT: u8 = 7;
+    pub(crate) const LSTAT: u8 = 7;
     pub const FSTAT: u8 = 8;
-    pub const OPENDIR: u8 = 11;
+    pub(crate) const OPENDIR: u8 = 11;
     pub const READDIR: u8 = 12;
-    pub const REMOVE: u8 = 13;
-    pub const MKDIR: u8 = 14;
-    pub const REALPATH: u8 = 16;
+    pub(crate) const REMOVE: u8 = 13;
+    pub(crate) const MKDIR: u8 = 14;
+    pub(crate) const REALPATH: u8 = 16;
     pub const STAT: u8 = 17;
-    pub const RENAME: u8 = 18;
-    pub const STATUS: u8 = 101;
-    pub const HANDLE: u8 = 102;
+    pub(crate) const RENAME: u8 = 18;
+    pub(crate) const STATUS: u8 = 101;
+    pub(crate) const HANDLE: u8 = 102;
     pub const DATA: u8 = 103;
     pub const NAME: u8 = 104;
-    pub const ATTRS: u8 = 105;
-    pub const EXTENDED: u8 = 200;
-    pub const EXTENDED_REPLY: u8 = 201;
+    pub(crate) const ATTRS: u8 = 105;
+    pub(crate) const EXTENDED: u8 = 200;
+    pub(crate) const EXTENDED_REPLY: u8 = 201;
 }
 
 /// The flag of OPEN that asks for reading.
-pub const OPEN_READ: u32 = 1;
+pub(crate) const OPEN_READ: u32 = 1;
 
 const HAS_SIZE: u32 = 1;
 const HAS_OWNER: u32 = 2;
@@ -83,7 +83,7 @@ pub enum FileKind {
 
 impl Attributes {
     /// What the kind bits say; `None` when there are none.
-    pub fn kind(&self) -> Option<FileKind> {
+    pub(crate) fn kind(&self) -> Option<FileKind> {
         match self.permissions? & 0o170_000 {
             0 => None,
             0o100_000 => Some(FileKind::Regular),

@@ -10,7 +10,7 @@ const LOOKS: u32 = 8;
 /// One wait. On a slow line the answers to others come first: as long as bytes arrive, and not more
 /// of them than can have been asked for before, the server does not stall.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
+pub(crate) struct Patience {
     stall: Duration,
     begun: Instant,
     /// Bytes received when some were last seen to arrive, and when that was.

@@ -153,7 +153,7 @@ impl SftpReading {
     }
 
     /// Whether something else than the server's EOF told the end.
-    pub fn ended_oddly(&self) -> bool {
+    pub(crate) fn ended_oddly(&self) -> bool {
         self.ended && self.ended_oddly
     }
 

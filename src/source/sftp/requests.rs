@@ -123,7 +123,7 @@ impl RequestState {
 
 impl PendingRequests {
     /// Requests go into `outbox`; `received` counts the bytes that arrive.
-    pub fn new(
+    pub(crate) fn new(
         outbox: mpsc::UnboundedSender<Bytes>,
         received: Arc<AtomicU64>,
         limits: SftpLimits,
@@ -170,13 +170,13 @@ impl PendingRequests {
     }
 
     /// The number of the next request.
-    pub fn next_number(&self) -> u32 {
+    pub(crate) fn next_number(&self) -> u32 {
         self.state().last_id.wrapping_add(1)
     }
 
     /// Waits until whatever was to be opened by a request before the number `bound` has its handle,
     /// and is certain that none of these was given out twice. `skips` is asked last.
-    pub async fn opened_before(
+    pub(crate) async fn opened_before(
         &self,
         bound: u32,
         skips: impl Fn() -> bool,
@@ -259,7 +259,7 @@ impl PendingRequests {
     }
 
     /// Asks the server for its limits; nobody waits for them.
-    pub fn ask_limits(&self) {
+    pub(crate) fn ask_limits(&self) {
         let mut state = self.state();
         let id = state.next_id();
         state.waiting.insert(id, ReplyWaiter::Limits(Instant::now()));
@@ -344,7 +344,7 @@ pub struct OpenHandle {
 
 impl OpenHandle {
     /// The handle that the server gave out to `pending`, for which there is a place.
-    pub fn new(pending: Arc<PendingRequests>, handle: Bytes, place: OpenPlace) -> Self {
+    pub(crate) fn new(pending: Arc<PendingRequests>, handle: Bytes, place: OpenPlace) -> Self {
         Self { pending, handle, _place: place }
     }
 }
@@ -356,7 +356,7 @@ impl Drop for OpenHandle {
 }
 
 /// Writes the requests of `pending` to the server.
-pub async fn send_all(
+pub(crate) async fn send_all(
     mut letters: mpsc::UnboundedReceiver<Bytes>,
     mut write: impl AsyncWrite + Unpin,
     pending: Arc<PendingRequests>,
@@ -385,7 +385,7 @@ pub async fn send_all(
 }
 
 /// Hands what the server answers to those of `pending` who asked.
-pub async fn receive_all(
+pub(crate) async fn receive_all(
     mut packets: Packets<impl AsyncRead + Unpin>,
     pending: Arc<PendingRequests>,
     last_words: LastWords,

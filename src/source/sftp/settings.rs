@@ -21,7 +21,7 @@ use crate::source::pace::{self, MinimumRate};
 use crate::source::proxy::{self, Proxy};
 
 /// The settings that only SFTP sources have.
-pub const KEYS: &[SettingKey] = &[
+pub(crate) const KEYS: &[SettingKey] = &[
     SettingKey {
         name: "user",
         kind: ValueKind::Text,
@@ -144,7 +144,7 @@ pub const KEYS: &[SettingKey] = &[
 ];
 
 /// The target that `section` and `url` describe, with everything checked that needs no network.
-pub fn target(section: &Section, url: &SourceUrl) -> Result<Target, SettingError> {
+pub(crate) fn target(section: &Section, url: &SourceUrl) -> Result<Target, SettingError> {
     if url.host.is_empty() {
         return Err(section.error("url", "names no host; allowed is `sftp://user@host/folder`"));
     }

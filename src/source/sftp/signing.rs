@@ -42,7 +42,7 @@ impl Signer for KeySigner {
 }
 
 /// Shows the certificate of `key`.
-pub async fn show_certificate<H: Handler>(
+pub(crate) async fn show_certificate<H: Handler>(
     handle: &mut Handle<H>,
     user: &str,
     key: &Arc<PrivateKey>,
@@ -55,7 +55,7 @@ pub async fn show_certificate<H: Handler>(
 }
 
 /// Shows the keys of an agent, one after the other, until the server takes one; which one that was.
-pub async fn show_agent<H: Handler>(
+pub(crate) async fn show_agent<H: Handler>(
     handle: &mut Handle<H>,
     user: &str,
     agent: &SshAgent,
@@ -98,7 +98,7 @@ pub async fn show_agent<H: Handler>(
 }
 
 /// The hash that the server takes RSA signatures with; `None` for keys of other kinds, or SHA-1.
-pub async fn hash_for<H: Handler>(
+pub(crate) async fn hash_for<H: Handler>(
     handle: &mut Handle<H>,
     algorithm: Algorithm,
     sha1: Sha1Signatures,

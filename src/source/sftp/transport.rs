@@ -60,7 +60,7 @@ pub struct Target {
 }
 
 /// A login on a host on the way.
-pub type JumpLogin = Arc<Handle<Watcher>>;
+pub(crate) type JumpLogin = Arc<Handle<Watcher>>;
 
 /// A host on the way, which forwards connections.
 pub trait Detour: Send + Sync {
@@ -107,7 +107,7 @@ impl Drop for SftpConnection {
 }
 
 /// A login before a channel was opened.
-pub struct LoggedIn {
+pub(crate) struct LoggedIn {
     /// The login.
     pub handle: Handle<Watcher>,
     watch: SftpWatch,
@@ -115,7 +115,7 @@ pub struct LoggedIn {
 }
 
 /// Connects, checks the host key, logs in, opens the SFTP channel, and tells of each.
-pub async fn open(target: &Target, tell: Tell<'_>) -> Result<SftpConnection, OpenError> {
+pub(crate) async fn open(target: &Target, tell: Tell<'_>) -> Result<SftpConnection, OpenError> {
     let LoggedIn { handle, watch, way } = logged_in(target, tell).await?;
     let limit = LOGIN_TIMEOUT.min(target.terms.stall);
     match timeout(limit, open_channel(target, &handle, &watch)).await {
@@ -125,7 +125,7 @@ pub async fn open(target: &Target, tell: Tell<'_>) -> Result<SftpConnection, Ope
 }
 
 /// Connects, checks the host key, logs in, and tells of each.
-pub async fn logged_in(target: &Target, tell: Tell<'_>) -> Result<LoggedIn, OpenError> {
+pub(crate) async fn logged_in(target: &Target, tell: Tell<'_>) -> Result<LoggedIn, OpenError> {
     let (stream, way) = match &target.jump {
         None => (Either::Left(connect_tcp(target, tell).await?), None),
         Some(jump) => {

@@ -32,7 +32,7 @@ pub struct SftpNotes {
 }
 
 impl SftpWatch {
-    pub fn notes(&self) -> std::sync::MutexGuard<'_, SftpNotes> {
+    pub(crate) fn notes(&self) -> std::sync::MutexGuard<'_, SftpNotes> {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -65,7 +65,7 @@ impl SftpWatch {
     }
 
     /// The failure that the first words tell, if the server does not speak SSH.
-    pub fn no_ssh(&self) -> Option<OpenError> {
+    pub(crate) fn no_ssh(&self) -> Option<OpenError> {
         let words = &self.first_words.heard();
         if words.starts_with(b"SSH-") || words.windows(5).any(|window| window == b"\nSSH-") {
             return None;

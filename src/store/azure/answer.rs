@@ -9,11 +9,11 @@ use crate::model::{BlobName, Md5};
 use crate::store::contract::{BlobInfo, Etag, Metadata};
 
 /// Said when an answer of success lacks what storage always sends.
-pub const NOT_STORAGE: &str =
+pub(crate) const NOT_STORAGE: &str =
     "the answer has no ETag or length, so it is not from storage: is a proxy in between?";
 
 /// Headers quote an ETag, listings do not: ours are bare.
-pub fn unquoted(etag: &SdkEtag) -> Etag {
+pub(crate) fn unquoted(etag: &SdkEtag) -> Etag {
     Etag(etag.to_string().trim_matches('"').to_owned())
 }
 

@@ -4,7 +4,7 @@ use azure_core::http::Etag as SdkEtag;
 
 use crate::store::contract::Condition;
 
-pub fn code_of(error: &azure_core::Error) -> Option<&str> {
+pub(crate) fn code_of(error: &azure_core::Error) -> Option<&str> {
     match error.kind() {
         azure_core::error::ErrorKind::HttpResponse { error_code, .. } => error_code.as_deref(),
         _ => None,

@@ -170,7 +170,7 @@ impl AzureStore {
 
 /// What becomes of bytes beyond those that are asked for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Beyond {
+pub(crate) enum Beyond {
     /// If there are any, that is an error.
     Refused,
     /// They are left where they are.
@@ -179,7 +179,7 @@ pub enum Beyond {
 
 /// What is wrong with a container's name, if anything is.
 /// Source: "Naming and referencing containers, blobs, and metadata".
-pub fn illegal_container(name: &str) -> Option<&'static str> {
+pub(crate) fn illegal_container(name: &str) -> Option<&'static str> {
     if name == "$web" {
         return None;
     }
@@ -192,6 +192,6 @@ pub fn illegal_container(name: &str) -> Option<&'static str> {
         .then_some("allowed are 3 to 63 lower-case letters, digits and single `-` between them")
 }
 
-pub fn is_unreadable(error: &azure_core::Error) -> bool {
+pub(crate) fn is_unreadable(error: &azure_core::Error) -> bool {
     matches!(error.kind(), azure_core::error::ErrorKind::DataConversion)
 }

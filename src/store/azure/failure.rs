@@ -25,8 +25,8 @@ pub fn fail(op: &'static str, name: &str, address: &str, error: &azure_core::Err
 
 /// As [`fail`], of a write under `condition`. Where the name was to be free, a refusal that only a
 /// blob in place can meet says that it is not: the caller has to look. What it is otherwise,
-/// [`StoreError::as_no_race`] tells.
-pub fn fail_under(
+/// [`StoreError::into_no_race`] tells.
+pub(crate) fn fail_under(
     op: &'static str,
     name: &str,
     address: &str,
@@ -54,7 +54,7 @@ pub fn fail_under(
             .after(wait)
             .with_hint(refusal.hint);
             let error = if refusal.says_taken && *condition == Condition::IfAbsent {
-                error.as_race()
+                error.into_race()
             } else {
                 error
             };

@@ -21,7 +21,7 @@ use sha2::{Digest, Sha256};
 use crate::model::{Secret, hex};
 
 /// Where applications sign in, unless AZURE_AUTHORITY_HOST names a sovereign cloud's place.
-pub const PUBLIC_AUTHORITY: &str = "https://login.microsoftonline.com";
+pub(crate) const PUBLIC_AUTHORITY: &str = "https://login.microsoftonline.com";
 
 /// How long an assertion is good for. It is used at once.
 const GOOD_FOR: Duration = Duration::from_secs(300);
@@ -72,7 +72,7 @@ impl Eq for Certified {}
 
 impl Certified {
     /// Reads a certificate and its key, both PEM, in any order. The error names nothing of the key.
-    pub fn from_pem(pem: &[u8]) -> Result<Self, String> {
+    pub(crate) fn from_pem(pem: &[u8]) -> Result<Self, String> {
         let certificate = CertificateDer::pem_slice_iter(pem).next();
         let certificate = certificate
             .and_then(Result::ok)
@@ -93,7 +93,7 @@ impl Certified {
 /// Signs assertions for an application, as "Microsoft identity platform certificate credentials"
 /// has them.
 #[derive(Debug)]
-pub struct Signer {
+pub(crate) struct Signer {
     /// The application's client id.
     pub client_id: String,
     /// Where the assertion goes.

@@ -10,7 +10,7 @@ use crate::store::contract::StoreKind;
 
 /// When the same request may succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RetryRule {
+pub(crate) enum RetryRule {
     /// Once the caller has looked at what stands there now.
     AfterALook,
     /// Soon, unchanged: this run tries again.
@@ -23,7 +23,7 @@ pub enum RetryRule {
 
 /// A row of the table.
 #[derive(Clone, Copy, Debug)]
-pub struct StoreRefusal {
+pub(crate) struct StoreRefusal {
     /// The code, as the service writes it.
     pub code: &'static str,
     /// Its kind.
@@ -87,7 +87,7 @@ const LIMIT: &str = "a limit of the service is reached: move blobs or load to an
     ask Azure to raise it";
 
 /// The table. What stands in no row goes by its status: see [`of`].
-pub const REFUSALS: &[StoreRefusal] = &{
+pub(crate) const REFUSALS: &[StoreRefusal] = &{
     use RetryRule::{AfterALook, Later, Never, Soon};
     use StoreKind::{Condition, Corrupted, Denied, NoContainer, Rejected, Unavailable};
     [

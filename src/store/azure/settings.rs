@@ -91,7 +91,7 @@ pub struct TrustedRoots(pub Vec<reqwest::Certificate>);
 
 impl TrustedRoots {
     /// Reads authorities in PEM, at least one.
-    pub fn from_pem(pem: &[u8]) -> Result<Self, String> {
+    pub(crate) fn from_pem(pem: &[u8]) -> Result<Self, String> {
         match reqwest::Certificate::from_pem_bundle(pem) {
             Ok(found) if !found.is_empty() => Ok(Self(found)),
             _ => {

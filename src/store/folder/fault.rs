@@ -6,7 +6,7 @@ use crate::store::contract::{StoreError, StoreKind};
 
 /// What a folder is for, as hints call it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum FolderUse {
+pub(crate) enum FolderUse {
     /// Users' blobs, and the state among them.
     #[default]
     Destination,

@@ -13,7 +13,7 @@ const MOST_FOLDERS: usize = 10_000;
 
 /// What is known of the file system below a root.
 #[derive(Clone, Debug, Default)]
-pub struct Folding {
+pub(crate) struct Folding {
     folds: Arc<OnceLock<bool>>,
     /// Folders whose names on the disk are those that they are asked by.
     exact: Arc<Mutex<HashSet<PathBuf>>>,
@@ -39,7 +39,7 @@ impl Folding {
 
     /// Whether each folder on the way to `below` has the very name on the disk that it is asked by.
     /// Those that are not there yet get it.
-    pub fn has_exact_folders(&self, root: &Path, below: &Path) -> io::Result<bool> {
+    pub(crate) fn has_exact_folders(&self, root: &Path, below: &Path) -> io::Result<bool> {
         let Some(folder) = below.parent().filter(|folder| !folder.as_os_str().is_empty()) else {
             return Ok(true);
         };
@@ -61,7 +61,7 @@ impl Folding {
     }
 
     /// Whether `below` stands on the disk under this very name.
-    pub fn is_exact(&self, root: &Path, below: &Path) -> io::Result<bool> {
+    pub(crate) fn is_exact(&self, root: &Path, below: &Path) -> io::Result<bool> {
         Ok(self.has_exact_folders(root, below)? && stands(root, below)?)
     }
 
@@ -82,7 +82,7 @@ fn stands(root: &Path, below: &Path) -> io::Result<bool> {
 }
 
 /// Gives the file `from` the name `to`, if nothing stands there; `AlreadyExists` if something does.
-pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     {
         use rustix::fs::{CWD, RenameFlags, renameat_with};

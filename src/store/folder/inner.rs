@@ -22,7 +22,7 @@ use crate::store::folder::waiting::FolderWaiting;
 use crate::store::limits;
 
 #[derive(Debug)]
-pub struct FolderInner {
+pub(crate) struct FolderInner {
     pub shelf: FolderShelf,
     pub address: String,
     pub uploads: Uploads,
@@ -42,7 +42,7 @@ impl FolderInner {
     }
 
     /// The name of a new temporary file for the name with `key`; it tells whose it is and how old.
-    pub fn temporary_id(&self, key: &str) -> String {
+    pub(crate) fn temporary_id(&self, key: &str) -> String {
         format!("{key}.{}.{}", OffsetDateTime::now_utc().unix_timestamp(), random())
     }
 
@@ -56,7 +56,7 @@ impl FolderInner {
     }
 
     /// Gives a file the modified time that its blob tells.
-    pub fn set_time(&self, file: &File, id: &str, properties: &Properties) {
+    pub(crate) fn set_time(&self, file: &File, id: &str, properties: &Properties) {
         if let Some(mtime) = properties
             .metadata
             .get("mtime")
@@ -71,7 +71,7 @@ impl FolderInner {
     }
 
     /// Makes the temporary file `id` the blob `name`, if `condition` holds.
-    pub fn publish(
+    pub(crate) fn publish(
         &self,
         name: &str,
         id: &str,
@@ -124,7 +124,7 @@ impl FolderInner {
     }
 
     /// Removes the temporary file of a write that failed.
-    pub fn tidied<T>(&self, id: &str, result: Result<T, Trouble>) -> Result<T, Trouble> {
+    pub(crate) fn tidied<T>(&self, id: &str, result: Result<T, Trouble>) -> Result<T, Trouble> {
         if result.is_err() {
             self.swept(self.shelf.forget_temporary(id), id);
         }
@@ -296,4 +296,4 @@ impl FolderInner {
 }
 
 /// Unfinished files older than this are of dead processes; Azure drops blocks at the same age.
-pub const LEFTOVER: Duration = Duration::from_secs(7 * 86_400);
+pub(crate) const LEFTOVER: Duration = Duration::from_secs(7 * 86_400);

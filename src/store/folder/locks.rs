@@ -21,7 +21,7 @@ const PAUSE: Duration = Duration::from_millis(25);
 
 /// Whether a lock is exclusive.
 #[derive(Clone, Copy, Debug)]
-pub enum ExclusiveLock {
+pub(crate) enum ExclusiveLock {
     /// For writing.
     Yes,
     /// For reading.
@@ -30,7 +30,7 @@ pub enum ExclusiveLock {
 
 /// The locks in a folder.
 #[derive(Clone, Debug)]
-pub struct Locks {
+pub(crate) struct Locks {
     folder: PathBuf,
     /// When one of them was not to be had.
     stuck: Arc<Mutex<Option<Instant>>>,

@@ -6,12 +6,12 @@ use std::fs::{DirBuilder, OpenOptions};
 const STATE: &str = "_blobferry/";
 
 /// Opens files for the content of the blob `name`.
-pub fn files_of(name: &str) -> OpenOptions {
+pub(crate) fn files_of(name: &str) -> OpenOptions {
     if name.starts_with(STATE) { private() } else { OpenOptions::new() }
 }
 
 /// Makes the folders of the blob `name`, with those above.
-pub fn folders_of(name: &str) -> DirBuilder {
+pub(crate) fn folders_of(name: &str) -> DirBuilder {
     if name.starts_with(STATE) {
         return private_folders();
     }
@@ -34,7 +34,7 @@ pub fn private() -> OpenOptions {
 }
 
 /// Makes folders that others than owner and group cannot enter, with those above.
-pub fn private_folders() -> DirBuilder {
+pub(crate) fn private_folders() -> DirBuilder {
     let mut builder = DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]

@@ -11,7 +11,7 @@ use super::paths::OWN;
 use crate::model::hex;
 
 /// What to do where it is not.
-pub const HINT: &str = "mount the destination's file system, then run again";
+pub(crate) const HINT: &str = "mount the destination's file system, then run again";
 
 /// The note on the destination `root` in the folder `memory`.
 fn note(root: &Path, memory: &Path) -> PathBuf {

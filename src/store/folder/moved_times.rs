@@ -16,12 +16,18 @@ const MOST_FILES: usize = 100_000;
 
 /// Files whose times have moved, and whose bytes were found to be those that were written.
 #[derive(Clone, Debug, Default)]
-pub struct MovedTimes(Arc<Mutex<HashMap<String, i128>>>);
+pub(crate) struct MovedTimes(Arc<Mutex<HashMap<String, i128>>>);
 
 impl MovedTimes {
     /// Whether the file at `path`, which has another time by now (`at`) than when the version
     /// `etag` was written, still has the bytes of it.
-    pub fn still_holds(&self, path: &Path, etag: &str, md5: &Md5, at: i128) -> io::Result<bool> {
+    pub(crate) fn still_holds(
+        &self,
+        path: &Path,
+        etag: &str,
+        md5: &Md5,
+        at: i128,
+    ) -> io::Result<bool> {
         if self.known().get(etag) == Some(&at) {
             return Ok(true);
         }

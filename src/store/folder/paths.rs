@@ -20,7 +20,7 @@ use sha2::Digest;
 use crate::model::hex;
 
 /// The store's own folder, below the root.
-pub const OWN: &str = ".blobferry";
+pub(crate) const OWN: &str = ".blobferry";
 const MARK: &str = "%=";
 const FOLDED: &str = "%=c";
 /// File systems hold 255 bytes; a mark at the end needs three of them.
@@ -29,7 +29,7 @@ const WINDOWS_NAMES: [&str; 4] = ["con", "prn", "aux", "nul"];
 
 /// Where a blob lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub enum FolderPlace {
+pub(crate) enum FolderPlace {
     /// At its own name.
     Plain,
     /// Under marked names, where no plain name can be in its way.
@@ -80,7 +80,7 @@ fn marked_name_of(last: &str, long: &dyn Fn(&str) -> Option<String>) -> Option<S
 
 /// A segment that a file system cannot hold, and the name that stands for it.
 #[derive(Debug)]
-pub struct LongSegment {
+pub(crate) struct LongSegment {
     /// 32 hex digits.
     pub hash: String,
     /// The segment.

@@ -26,7 +26,7 @@ use crate::store::contract::{BlobInfo, Etag, Metadata, Properties};
 
 /// What is remembered of a blob.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct FolderRecord {
+pub(crate) struct FolderRecord {
     /// The blob's name.
     pub name: String,
     /// Where its content is.
@@ -50,7 +50,7 @@ pub struct FolderRecord {
 
 /// A blob that is there.
 #[derive(Debug)]
-pub struct FolderBlob {
+pub(crate) struct FolderBlob {
     /// The path of its content.
     pub path: PathBuf,
     /// How the contract tells of it.
@@ -64,7 +64,7 @@ const ALIVE: &str = "alive";
 
 /// The folders of a store.
 #[derive(Clone, Debug)]
-pub struct FolderShelf {
+pub(crate) struct FolderShelf {
     /// What users see.
     pub root: PathBuf,
     own: PathBuf,
@@ -75,7 +75,7 @@ pub struct FolderShelf {
 
 /// Where a write goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PutTarget {
+pub(crate) enum PutTarget {
     /// Nothing is there yet, and nothing may be replaced.
     New,
     /// It replaces what was found there.
@@ -232,7 +232,7 @@ impl FolderShelf {
     /// Writes the record that is to count once [`FolderShelf::place`] has gone well, and gives back
     /// its file, which must reach the disk before that. Call under the name's exclusive lock, when
     /// it is settled and the condition holds.
-    pub fn write_next(&self, key: &str, record: &FolderRecord) -> io::Result<File> {
+    pub(crate) fn write_next(&self, key: &str, record: &FolderRecord) -> io::Result<File> {
         let (_, long) = paths::path_of(&record.name, record.place);
         for segment in long {
             self.keep_long(&segment)?;
@@ -308,7 +308,7 @@ impl FolderShelf {
     }
 
     /// Makes the next record the last one, after [`FolderShelf::place`].
-    pub fn confirm(&self, key: &str) -> io::Result<()> {
+    pub(crate) fn confirm(&self, key: &str) -> io::Result<()> {
         fs::rename(self.next_record(key), self.record(key))
     }
 
@@ -323,7 +323,7 @@ impl FolderShelf {
     }
 
     /// A rename is durable once its folder is. Other systems than Unix cannot open folders for it.
-    pub fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+    pub(crate) fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         if cfg!(unix) {
             File::open(folder)?.sync_all().and_then(|()| self.is_alive())
         } else {
@@ -342,7 +342,7 @@ impl FolderShelf {
 
     /// Replaces the record of an append blob; its bytes are in place already. They count once the
     /// record does, so its folder is brought to the disk, too.
-    pub fn amend(&self, record: &FolderRecord) -> io::Result<()> {
+    pub(crate) fn amend(&self, record: &FolderRecord) -> io::Result<()> {
         let path = self.record(&key_of(&record.name));
         let new = path.with_extension("new");
         write_synced(&new, &serde_json::to_vec(record)?)?;
@@ -367,13 +367,13 @@ impl FolderShelf {
 
     /// Forgets a temporary file that nobody works on any more, and the next record that waits for
     /// it.
-    pub fn forget_temporary(&self, file: &str) -> io::Result<()> {
+    pub(crate) fn forget_temporary(&self, file: &str) -> io::Result<()> {
         let _lock = owner_of(file).map(|key| self.lock(key, ExclusiveLock::Yes)).transpose()?;
         self.forget_locked(file)
     }
 
     /// The same under the lock on its name.
-    pub fn forget_locked(&self, file: &str) -> io::Result<()> {
+    pub(crate) fn forget_locked(&self, file: &str) -> io::Result<()> {
         if let Some(key) = owner_of(file) {
             let next = self.next_record(key);
             if self.read(&next)?.is_none_or(|record| record.temporary == file) {
@@ -408,7 +408,7 @@ impl FolderShelf {
 }
 
 /// What records and locks of a name are filed under.
-pub fn key_of(name: &str) -> String {
+pub(crate) fn key_of(name: &str) -> String {
     hex(&sha2::Sha256::digest(name))
 }
 
@@ -420,7 +420,7 @@ pub fn random() -> String {
 }
 
 /// The record of content in a temporary file.
-pub fn record_of(
+pub(crate) fn record_of(
     name: &str,
     place: FolderPlace,
     temporary: &str,

@@ -17,11 +17,11 @@ const FLUSHED_EVERY: u32 = 4;
 /// The uploads of this process. Blocks of dead ones cannot be committed: nobody knows their
 /// uploads.
 #[derive(Debug, Default)]
-pub struct Uploads(Mutex<HashMap<String, Arc<FolderStaged>>>);
+pub(crate) struct Uploads(Mutex<HashMap<String, Arc<FolderStaged>>>);
 
 /// The blocks of one upload.
 #[derive(Debug)]
-pub struct FolderStaged {
+pub(crate) struct FolderStaged {
     folder: PathBuf,
     whole: File,
     blocks: Mutex<FolderBlocks>,

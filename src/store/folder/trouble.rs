@@ -8,7 +8,7 @@ use crate::store::folder::record::FolderBlob;
 
 /// Why a step failed: the world, or a rule of the contract.
 #[derive(Debug)]
-pub enum Trouble {
+pub(crate) enum Trouble {
     Io(io::Error),
     Rule(StoreKind, BoxError),
 }

@@ -19,7 +19,7 @@ pub struct Put {
 
 /// Writes that wait for a thread.
 #[derive(Debug, Default)]
-pub struct FolderWaiting(Mutex<FolderQueue>);
+pub(crate) struct FolderWaiting(Mutex<FolderQueue>);
 
 impl FolderWaiting {
     pub fn queue(&self) -> MutexGuard<'_, FolderQueue> {
@@ -51,13 +51,13 @@ impl FolderWaiting {
 }
 
 /// One flush serves this many writes at most: the first of them waits for the last.
-pub const MOST_TOGETHER: usize = 64;
+pub(crate) const MOST_TOGETHER: usize = 64;
 
 /// And this many bytes: hashing and copying them is work for several threads.
-pub const MOST_BYTES: usize = 8 << 20;
+pub(crate) const MOST_BYTES: usize = 8 << 20;
 
 #[derive(Debug, Default)]
-pub struct FolderQueue {
+pub(crate) struct FolderQueue {
     pub puts: Vec<(Put, oneshot::Sender<Result<Etag, Trouble>>)>,
     pub threads: usize,
 }

@@ -45,7 +45,7 @@ struct StagedWrite {
 
 impl FolderInner {
     /// Writes `put` soon, together with others that wait.
-    pub async fn put_soon(self: &Arc<Self>, put: Put) -> Result<Etag, Trouble> {
+    pub(crate) async fn put_soon(self: &Arc<Self>, put: Put) -> Result<Etag, Trouble> {
         let (reply, answer) = oneshot::channel();
         let begins = {
             let mut queue = self.waiting.queue();

@@ -11,7 +11,7 @@ use crate::store::contract::{Lease, StoreError, StoreKind};
 use crate::store::holder::Holder;
 
 /// A lease that is held.
-pub struct MemoryLease {
+pub(crate) struct MemoryLease {
     store: Arc<MemoryInner>,
     name: BlobName,
     holder: Holder,

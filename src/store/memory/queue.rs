@@ -10,7 +10,7 @@ use crate::store::contract::StoreError;
 use crate::store::queue::{GivenUp, Queue};
 
 /// A message with the delay that it was sent with.
-pub type MemoryQueueSent = (String, Duration);
+pub(crate) type MemoryQueueSent = (String, Duration);
 
 /// A queue whose messages wait until somebody takes them; no time passes in it.
 #[derive(Debug, Default)]

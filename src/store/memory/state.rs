@@ -97,13 +97,13 @@ impl MemoryCounts {
 }
 
 #[derive(Default)]
-pub struct MemoryInner {
+pub(crate) struct MemoryInner {
     pub state: Mutex<MemoryState>,
     pub missing: bool,
 }
 
 #[derive(Debug, Default)]
-pub struct MemoryState {
+pub(crate) struct MemoryState {
     pub blobs: BTreeMap<String, Blob>,
     /// Uncommitted blocks by blob name and block id.
     pub staged: BTreeMap<String, BTreeMap<String, Bytes>>,
@@ -121,7 +121,7 @@ pub struct Blob {
 }
 
 #[derive(Clone, Debug)]
-pub enum MemoryContent {
+pub(crate) enum MemoryContent {
     Block(Bytes),
     Append { bytes: BytesMut, appends: u32 },
 }
@@ -195,7 +195,7 @@ impl MemoryInner {
 }
 
 impl MemoryState {
-    pub fn next_fault(&mut self, op: MemoryOp) -> Option<MemoryFault> {
+    pub(crate) fn next_fault(&mut self, op: MemoryOp) -> Option<MemoryFault> {
         *self.counts.of(op) += 1;
         let call = *self.counts.of(op);
         let faults = self.faults.get_mut(&op)?;

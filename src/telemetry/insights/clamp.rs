@@ -16,7 +16,7 @@ const CUT: &str = "…";
 
 /// Cleans texts before they are exported.
 #[derive(Clone)]
-pub struct Cleaner {
+pub(crate) struct Cleaner {
     redactor: Redactor,
 }
 

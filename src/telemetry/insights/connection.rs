@@ -81,7 +81,7 @@ fn is_plain(endpoint: &Url) -> Result<bool, String> {
 }
 
 /// Whether `endpoint` is on this machine.
-pub fn is_here(endpoint: &Url) -> bool {
+pub(crate) fn is_here(endpoint: &Url) -> bool {
     match endpoint.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(address)) => address.is_loopback(),

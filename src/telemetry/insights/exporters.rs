@@ -15,7 +15,7 @@ use super::health::{Gate, Health};
 
 /// An exporter whose batches come out of a queue behind a gate.
 #[derive(Debug)]
-pub struct TelemetryCounted<E> {
+pub(crate) struct TelemetryCounted<E> {
     inner: E,
     gate: Gate,
     health: Arc<Health>,

@@ -11,7 +11,7 @@ use crate::model::chain;
 
 /// What an event says.
 #[derive(Default)]
-pub struct Fields {
+pub(crate) struct Fields {
     /// Its sentence.
     pub message: String,
     values: Vec<(&'static str, Value)>,
@@ -35,7 +35,7 @@ impl Fields {
     }
 
     /// The number in the field `name`.
-    pub fn float(&self, name: &str) -> Option<f64> {
+    pub(crate) fn float(&self, name: &str) -> Option<f64> {
         self.values.iter().find(|(key, _)| *key == name).and_then(|(_, value)| match value {
             Value::F64(number) => Some(*number),
             _ => None,

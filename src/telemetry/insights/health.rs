@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// Items of a signal that wait to be sent, at most. The newest are lost beyond that.
-pub const QUEUE: usize = 2048;
+pub(crate) const QUEUE: usize = 2048;
 
 /// What is known about the export of a process.
 #[derive(Debug, Default)]
-pub struct Health {
+pub(crate) struct Health {
     receiver: &'static str,
     lost: AtomicU64,
     told: AtomicBool,
@@ -81,7 +81,7 @@ impl Gate {
     }
 
     /// Lets in one more in any case: the request of a run, of which there are few.
-    pub fn enter_anyway(&self) {
+    pub(crate) fn enter_anyway(&self) {
         self.waiting.fetch_add(1, Ordering::Relaxed);
     }
 

@@ -25,7 +25,7 @@ const MAX_ANSWER: usize = 1 << 20;
 
 /// Sends requests.
 #[derive(Clone)]
-pub struct Post {
+pub(crate) struct Post {
     handle: Handle,
     client: reqwest::Client,
     plain: bool,
@@ -62,7 +62,7 @@ impl Post {
 
     /// To an endpoint that understands `wire`.
     #[must_use]
-    pub fn speaking(mut self, wire: TelemetryWire) -> Self {
+    pub(crate) fn speaking(mut self, wire: TelemetryWire) -> Self {
         self.wire = wire;
         self
     }

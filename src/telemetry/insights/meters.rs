@@ -12,21 +12,21 @@ pub mod names {
     /// Files by `source` and `outcome`.
     pub const FILES: &str = "ingest_files_total";
     /// Bytes of ingested files by `source`.
-    pub const BYTES: &str = "ingest_bytes_total";
+    pub(crate) const BYTES: &str = "ingest_bytes_total";
     /// Failures by `source` and `class`.
-    pub const FAILURES: &str = "ingest_failures_total";
+    pub(crate) const FAILURES: &str = "ingest_failures_total";
     /// Seconds from a file's modified time to its being stored, by `source`.
-    pub const LAG: &str = "ingest_lag_seconds";
+    pub(crate) const LAG: &str = "ingest_lag_seconds";
     /// Seconds that a run took, by `trigger` and `status`.
-    pub const DURATION: &str = "ingest_run_duration_seconds";
+    pub(crate) const DURATION: &str = "ingest_run_duration_seconds";
     /// Seconds that work waited in the queue before it was begun.
     pub const QUEUE_AGE: &str = "ingest_queue_age_seconds";
     /// Memory of the process while runs go on.
-    pub const MEMORY: &str = "ingest_resident_memory_bytes";
+    pub(crate) const MEMORY: &str = "ingest_resident_memory_bytes";
     /// Windows of expectations that came to a `state`, by `source` and `expectation`.
-    pub const EXPECTATIONS: &str = "ingest_expectations_total";
+    pub(crate) const EXPECTATIONS: &str = "ingest_expectations_total";
     /// 1 while what is expected is here or in time, 0 while it is late or missed.
-    pub const EXPECTATION_MET: &str = "ingest_expectation_met";
+    pub(crate) const EXPECTATION_MET: &str = "ingest_expectation_met";
     /// All of them.
     pub const ALL: &[&str] =
         &[FILES, BYTES, FAILURES, LAG, DURATION, QUEUE_AGE, MEMORY, EXPECTATIONS, EXPECTATION_MET];
@@ -38,7 +38,7 @@ pub mod names {
 }
 
 /// What is measured. Labels have few values: a source, an outcome, a class; never a path.
-pub struct Meters {
+pub(crate) struct Meters {
     /// Files by source and outcome.
     pub files: Counter<u64>,
     /// Bytes of ingested files by source.

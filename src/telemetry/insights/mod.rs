@@ -63,7 +63,7 @@ pub use crate::telemetry::insights::otlp::{TelemetryEndpoint, endpoint};
 pub use crate::telemetry::insights::sampling::SAMPLED;
 
 /// A run waits no longer for its telemetry to be sent.
-pub const FLUSH: Duration = Duration::from_secs(2);
+pub(crate) const FLUSH: Duration = Duration::from_secs(2);
 
 /// Items of a request.
 const BATCH: usize = 512;
@@ -198,7 +198,7 @@ impl Insights {
 
     /// Begins a part of a run: a message of the queue that is worked on. It is no request, and its
     /// end is not the run's.
-    pub fn begin_part(self: &Arc<Self>, beginning: &Beginning<'_>) -> Operation {
+    pub(crate) fn begin_part(self: &Arc<Self>, beginning: &Beginning<'_>) -> Operation {
         let mut operation = self.begin_as(SpanKind::Internal, beginning);
         operation.is_part = true;
         operation

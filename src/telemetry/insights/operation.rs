@@ -33,7 +33,7 @@ pub struct Beginning<'a> {
 }
 
 /// What ties telemetry to a run.
-pub struct Tie {
+pub(crate) struct Tie {
     /// The parent of everything that the run does.
     pub context: Context,
     /// The operation, and its request.
@@ -48,7 +48,7 @@ pub struct Tie {
 
 /// Whose words are spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TelemetryWire {
+pub(crate) enum TelemetryWire {
     /// Those of Application Insights.
     ApplicationInsights,
     /// Those of OpenTelemetry alone.
@@ -62,12 +62,12 @@ thread_local! {
 impl Tie {
     /// From now on, what this thread does is this run's. Each run of a handler has threads of its
     /// own.
-    pub fn holds_this_thread(self: &Arc<Self>) {
+    pub(crate) fn holds_this_thread(self: &Arc<Self>) {
         OF_THIS_THREAD.with_borrow_mut(|tie| *tie = Some(self.clone()));
     }
 
     /// The run that this thread works for, if it works for one only.
-    pub fn of_this_thread() -> Option<Arc<Self>> {
+    pub(crate) fn of_this_thread() -> Option<Arc<Self>> {
         OF_THIS_THREAD
             .try_with(|tie| tie.try_borrow().ok().and_then(|tie| tie.clone()))
             .ok()
@@ -76,7 +76,7 @@ impl Tie {
 }
 
 /// What requests are begun with.
-pub struct OperationContext<'a> {
+pub(crate) struct OperationContext<'a> {
     /// It makes them.
     pub tracer: &'a SdkTracer,
     /// The queue that they go into.
@@ -162,7 +162,7 @@ fn parse(text: &str) -> Option<SpanContext> {
 
 /// Measurements of a run carry its operation as others do. Over OTLP they do not: there each label
 /// makes a series of its own, which is kept for the life of the process.
-pub fn operation_label(tie: &Tie) -> Option<KeyValue> {
+pub(crate) fn operation_label(tie: &Tie) -> Option<KeyValue> {
     (tie.wire == TelemetryWire::ApplicationInsights)
         .then(|| KeyValue::new("ai.operation.id", tie.ids.0.to_string()))
 }

@@ -67,7 +67,7 @@ pub fn endpoint(
 
 impl TelemetryEndpoint {
     /// An exporter for each signal, by way of `post`.
-    pub fn exporters(
+    pub(crate) fn exporters(
         &self,
         post: &Post,
     ) -> Result<(SpanExporter, LogExporter, MetricExporter), String> {

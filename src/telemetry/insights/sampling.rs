@@ -16,7 +16,7 @@ pub const SAMPLED: &str = "sample_percent";
 
 /// Whether a call that went well is sent. The fetch of a file and its storing are sent both, or
 /// none of them; which files these are is another choice in each run.
-pub fn is_chosen(percent: u8, run: &str, source: &str, path: &str) -> bool {
+pub(crate) fn is_chosen(percent: u8, run: &str, source: &str, path: &str) -> bool {
     let mut hasher = DefaultHasher::new();
     for text in [run, source, path] {
         hasher.write(text.as_bytes());
@@ -27,7 +27,7 @@ pub fn is_chosen(percent: u8, run: &str, source: &str, path: &str) -> bool {
 
 /// Sends what stands for more than itself by an exporter that says so, the rest by another.
 #[derive(Debug)]
-pub struct Split<E> {
+pub(crate) struct Split<E> {
     whole: E,
     part: E,
 }

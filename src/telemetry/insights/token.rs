@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Gives tokens, each of them many times.
 #[derive(Debug)]
-pub struct Tokens {
+pub(crate) struct Tokens {
     credential: Arc<dyn TokenCredential>,
     state: tokio::sync::Mutex<TokenState>,
 }

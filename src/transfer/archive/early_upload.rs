@@ -32,7 +32,7 @@ const HASHED_AT_ONCE: usize = 8;
 
 /// Takes members from the threads that check one archive.
 #[derive(Debug)]
-pub struct EarlyUpload {
+pub(crate) struct EarlyUpload {
     kept: ByteBudget,
     room: Mutex<EarlyRoom>,
     next: AtomicU64,
@@ -57,10 +57,10 @@ struct Large {
 }
 
 /// The receiving end of an [`EarlyUpload`].
-pub struct LargeMembers(mpsc::UnboundedReceiver<Large>);
+pub(crate) struct LargeMembers(mpsc::UnboundedReceiver<Large>);
 
 /// A large member in staged blocks, of which nothing is visible.
-pub struct EarlyStaged {
+pub(crate) struct EarlyStaged {
     /// The number that the check tells it by.
     pub number: u64,
     /// The plain name that it was staged for.
@@ -198,7 +198,10 @@ async fn stage(
 }
 
 /// The MD5s that a check leaves open: of larger members that are kept, side by side.
-pub async fn hash_kept(run: &Run, checked: &mut CheckedMembers) -> Result<(), TransferError> {
+pub(crate) async fn hash_kept(
+    run: &Run,
+    checked: &mut CheckedMembers,
+) -> Result<(), TransferError> {
     let open = checked.unhashed().into_iter();
     let hashing: Vec<_> =
         open.map(|(place, kept)| hash_one(&run.hashers, place, kept).boxed()).collect();

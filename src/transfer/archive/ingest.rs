@@ -22,7 +22,7 @@ use crate::transfer::settings::Archives;
 use crate::transfer::whole_file::{plain_file, told_of};
 
 /// What is to become of a file that looks like an archive, now that all of it is here.
-pub async fn ingest(
+pub(crate) async fn ingest(
     pass: &Pass,
     transfer: &Transfer,
     identity: &TransferIdentity<'_>,
@@ -79,7 +79,7 @@ pub async fn ingest(
 
 /// What an archive that failed with `error` is a part of, if it is, and such are stored as they
 /// are.
-pub fn part_of(
+pub(crate) fn part_of(
     pass: &Pass,
     identity: &TransferIdentity<'_>,
     error: &TransferError,
@@ -91,7 +91,7 @@ pub fn part_of(
 }
 
 /// Stores the members of an archive of `bytes`, as one call that is watched.
-pub async fn store_members(
+pub(crate) async fn store_members(
     pass: &Pass,
     transfer: &Transfer,
     identity: &TransferIdentity<'_>,
@@ -108,7 +108,7 @@ pub async fn store_members(
 }
 
 /// The archive, read to its end; `None` if it is none, or a document that is wanted whole.
-pub async fn prove(
+pub(crate) async fn prove(
     pass: &Pass,
     transfer: &Transfer,
     identity: &TransferIdentity<'_>,
@@ -123,7 +123,7 @@ pub async fn prove(
 }
 
 /// What is remembered of archives that a limit refused.
-pub fn limit_memory_of(pass: &Pass) -> LimitMemory<'_> {
+pub(crate) fn limit_memory_of(pass: &Pass) -> LimitMemory<'_> {
     let limits = pass.source.unpacking.own_limits.over(&pass.run.limits.archive);
     LimitMemory {
         state: &pass.run.state,

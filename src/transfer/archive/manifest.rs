@@ -21,7 +21,7 @@ use crate::transfer::request::Transfer;
 pub const MAX_MANIFEST_BYTES: u64 = 1 << 30;
 
 /// Metadata: the MD5 of the archive as it came.
-pub const SOURCE_MD5: &str = "source_md5";
+pub(crate) const SOURCE_MD5: &str = "source_md5";
 
 /// The last write of an archive: the sign that all of it is in the store.
 #[derive(Debug, Serialize, Deserialize)]
@@ -79,7 +79,7 @@ pub struct ManifestMember {
 
 impl ManifestMember {
     /// The MD5 that was recorded, as bytes.
-    pub fn md5_bytes(&self) -> Option<model::Md5> {
+    pub(crate) fn md5_bytes(&self) -> Option<model::Md5> {
         model::md5_of_hex(self.md5.as_ref()?)
     }
 }
@@ -109,7 +109,7 @@ pub async fn complete(pass: &Pass, version: Version) -> Result<Option<Ingested>,
 }
 
 /// The MD5 of this version of an archive as it came, if its manifest tells.
-pub async fn source_md5(
+pub(crate) async fn source_md5(
     pass: &Pass,
     version: Version,
 ) -> Result<Option<model::Md5>, TransferError> {
@@ -138,7 +138,7 @@ pub async fn before(pass: &Pass, transfer: &Transfer) -> Result<Option<Manifest>
 }
 
 /// Members by name; those that share one are left out.
-pub fn by_name(before: Option<&Manifest>) -> HashMap<&str, &ManifestMember> {
+pub(crate) fn by_name(before: Option<&Manifest>) -> HashMap<&str, &ManifestMember> {
     let mut members = HashMap::new();
     let mut shared = HashSet::new();
     for member in before.iter().flat_map(|manifest| &manifest.members) {
@@ -162,7 +162,7 @@ pub fn stale(
 }
 
 /// The blob of `earlier`, if it says that it holds what `checked` is.
-pub fn same_content(
+pub(crate) fn same_content(
     pass: &Pass,
     earlier: &ManifestMember,
     checked: &Checked,
@@ -226,10 +226,10 @@ impl InnerArchive {
 }
 
 /// Why a file has no blob.
-pub const NOT_WANTED: &str = "not wanted";
+pub(crate) const NOT_WANTED: &str = "not wanted";
 
 /// Why a symbolic link has none.
-pub const LINK: &str = "symbolic link";
+pub(crate) const LINK: &str = "symbolic link";
 
 /// Why a device, or a hard link to what is not in the archive, has none.
-pub const SPECIAL: &str = "link or special file";
+pub(crate) const SPECIAL: &str = "link or special file";

@@ -30,10 +30,10 @@ use crate::transfer::identity::TransferIdentity;
 const MOST_INDENTED: usize = 10_000;
 
 /// Members as a manifest tells them, of which nobody holds more than one.
-pub type MemberIter<'a> = Box<dyn Iterator<Item = ManifestMember> + Send + 'a>;
+pub(crate) type MemberIter<'a> = Box<dyn Iterator<Item = ManifestMember> + Send + 'a>;
 
 /// What the manifest of an archive says of its members.
-pub struct ManifestMembers<'a> {
+pub(crate) struct ManifestMembers<'a> {
     /// The pass.
     pub pass: &'a Pass,
     /// The archive.

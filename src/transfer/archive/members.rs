@@ -66,7 +66,7 @@ pub struct ProvenArchive {
 }
 
 /// The archive in `spool`, and how its source wants it read.
-pub fn archive(
+pub(crate) fn archive(
     pass: &Pass,
     file: &RemotePath,
     format: &'static dyn Format,
@@ -94,7 +94,7 @@ pub fn archive(
 }
 
 /// Reads the archive to its end: nothing of it may become visible before that has gone well.
-pub async fn check(
+pub(crate) async fn check(
     pass: &Pass,
     transfer: &Transfer,
     identity: &TransferIdentity<'_>,
@@ -119,7 +119,7 @@ pub async fn check(
 /// Which members of the outermost archive are read, and what is known of others, by their places in
 /// it.
 #[derive(Default)]
-pub struct Selection {
+pub(crate) struct Selection {
     /// Those that are read.
     pub wanted: Vec<bool>,
     /// Those that are in the store already.
@@ -129,7 +129,7 @@ pub struct Selection {
 }
 
 /// Like [`check`], of an archive of which only the places of wanted members are there.
-pub async fn check_some(
+pub(crate) async fn check_some(
     pass: &Pass,
     transfer: &Transfer,
     identity: &TransferIdentity<'_>,
@@ -192,7 +192,7 @@ async fn check_ahead<F: Future<Output = Result<Proven, UnpackError>>>(
 }
 
 /// Stores every member of a checked archive, then its manifest.
-pub async fn store(
+pub(crate) async fn store(
     pass: &Pass,
     transfer: &Transfer,
     identity: &TransferIdentity<'_>,

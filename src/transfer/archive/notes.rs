@@ -17,7 +17,7 @@ const NAMES: usize = 10;
 const MOST_NOTES: usize = 1000;
 
 /// The notes, problems and counts of an archive that was read to its end.
-pub fn of(inner_errors: InnerErrors, proven: &Proven) -> Ingested {
+pub(crate) fn of(inner_errors: InnerErrors, proven: &Proven) -> Ingested {
     let checked = &proven.members;
     let (links, listed_links) =
         listed(checked.of_kind(MemberKind::Link), "symbolic links are not stored");
@@ -51,7 +51,7 @@ pub fn of(inner_errors: InnerErrors, proven: &Proven) -> Ingested {
 }
 
 /// The note for a file that is stored whole because its kind is not read.
-pub fn not_unpacked(kind: Unread) -> String {
+pub(crate) fn not_unpacked(kind: Unread) -> String {
     format!("not_unpacked: {kind}: it is {}, and stored as it is", kind.about())
 }
 

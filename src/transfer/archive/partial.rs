@@ -46,7 +46,7 @@ pub enum Partly {
 }
 
 /// Tries to read only what is wanted of the file of `identity`.
-pub async fn read(
+pub(crate) async fn read(
     pass: &Pass,
     transfer: &Transfer,
     identity: &TransferIdentity<'_>,
@@ -109,7 +109,7 @@ pub async fn read(
 }
 
 /// The members that the directory of `file` tells, in its order, where it can be read by itself.
-pub async fn preview(pass: &Pass, file: &RemoteFile) -> Option<Vec<Member>> {
+pub(crate) async fn preview(pass: &Pass, file: &RemoteFile) -> Option<Vec<Member>> {
     let file_name = file.path.file_name_text();
     let size = file.size?;
     let (format, partial) = by_name(&file_name)?;
@@ -352,7 +352,7 @@ fn is_wanted(pass: &Pass, place: &Place) -> bool {
 }
 
 /// Whether a file of this name may be an archive that is read.
-pub fn may_be_archive(file_name: &str) -> bool {
+pub(crate) fn may_be_archive(file_name: &str) -> bool {
     recognise(&[], file_name).is_some() || has_archive_extension(file_name)
 }
 

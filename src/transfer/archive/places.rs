@@ -13,7 +13,7 @@ use crate::transfer::settings::{MemberGlobs, is_wanted};
 
 /// Where a member goes.
 #[derive(Clone, Debug)]
-pub struct MemberPlan {
+pub(crate) struct MemberPlan {
     /// Its name, as long as nobody else's blob stands there.
     pub plain: BlobName,
     /// 0, or its place in the archive if an earlier member has the same raw name.
@@ -24,7 +24,7 @@ pub struct MemberPlan {
 
 /// A place for each member that is a file and wanted.
 #[derive(Debug)]
-pub struct MemberPlans {
+pub(crate) struct MemberPlans {
     wanted: Vec<bool>,
     /// Those that are not simply where their name says.
     odd: HashMap<usize, MemberPlan>,
@@ -85,7 +85,7 @@ impl MemberPlans {
     }
 
     /// Whether the member at `place` is to be stored.
-    pub fn is_wanted(&self, place: usize) -> bool {
+    pub(crate) fn is_wanted(&self, place: usize) -> bool {
         self.wanted.get(place).copied().unwrap_or(false)
     }
 }

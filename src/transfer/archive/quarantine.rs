@@ -34,7 +34,7 @@ fn is_hopeless(class: Class) -> bool {
 
 /// Keeps the original of an archive that failed with `error`, if its source wants that. The error
 /// comes back, and tells where the original is.
-pub async fn keep(
+pub(crate) async fn keep(
     pass: &Pass,
     identity: &TransferIdentity<'_>,
     spool: &Spool,
@@ -80,7 +80,7 @@ pub async fn keep(
 }
 
 /// Lets go of a version that was there and has been unpacked after all.
-pub async fn release(pass: &Pass, version: Version) -> Result<(), StoreError> {
+pub(crate) async fn release(pass: &Pass, version: Version) -> Result<(), StoreError> {
     if !pass.quarantine.has(version) {
         return Ok(());
     }

@@ -8,7 +8,7 @@ use crate::transfer::commit::Stored;
 
 /// A member that is in the store.
 #[derive(Clone, Debug)]
-pub struct StoredMember {
+pub(crate) struct StoredMember {
     /// Its place in the archive.
     pub place: usize,
     /// Its blob, if that is not the one of its plan.
@@ -32,7 +32,7 @@ impl StoredMember {
 
 /// Members that are in the store, by their places.
 #[derive(Debug)]
-pub struct StoredMembers {
+pub(crate) struct StoredMembers {
     rows: Vec<StoredRow>,
     names: HashMap<usize, BlobName>,
     notes: BTreeMap<usize, String>,
