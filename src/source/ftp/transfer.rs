@@ -18,7 +18,7 @@ use crate::failpoint::left_out;
 use crate::model::failure::{Class, Failure};
 use crate::source::contract::SourceError;
 
-/// How long a refusal may take to follow the end of the port that it is about.
+/// How long a refusal may take to follow the end of the data connection that it is about.
 const REPLY_COMES: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// A data connection.
@@ -165,13 +165,15 @@ impl FtpClient {
         self.control.send(&[line]).await.map_err(at(Stage::Reached))?;
         let entering = async {
             let entered = door.enter(self.peer, &account, self.wanted).await;
-            if entered.is_err() {
+            if let Err(error) = &entered {
                 // From now on nothing is taken for granted: something on the way may want to see
                 // one thing at a time.
                 account.learned.one_by_one.store(true, Ordering::Relaxed);
-                // A server that refuses may close its port before its reply is here: the reply
-                // ends both, and tells more.
-                tokio::time::sleep(REPLY_COMES).await;
+                // A server that refuses may drop the connection before its reply is here: the
+                // reply ends both, and tells more.
+                if error.kind() == std::io::ErrorKind::ConnectionReset {
+                    tokio::time::sleep(REPLY_COMES).await;
+                }
             }
             entered.map_err(Broken::Io).map_err(at(Stage::ConnectingLate))
         };
