@@ -10,6 +10,8 @@ use std::sync::atomic::Ordering;
 use bytes::{BufMut, Bytes, BytesMut};
 use time::OffsetDateTime;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::house::House;
 use super::jail::{Jail, wire_name};
@@ -26,6 +28,8 @@ const LARGEST_READ: u32 = 261_120;
 const ENTRIES_AT_ONCE: usize = 100;
 /// Handles that one visitor may hold.
 const MOST_HANDLES: usize = 1024;
+/// Requests of one visitor that may wait for their answers.
+const MOST_REQUESTS: usize = 1 << 16;
 const LIMITS: &[u8] = b"limits@openssh.com";
 
 /// One SFTP channel of one visitor.
@@ -92,12 +96,18 @@ enum DemoSftpAnswer {
 }
 
 /// Answers request by request until the visitor leaves.
-pub(super) async fn serve(stream: impl AsyncRead + AsyncWrite + Send, service: Service) {
+///
+/// Requests are taken in while an answer is sent: the SSH connection hands on neither requests nor
+/// room for answers while its queue of requests is full, so that a server which only sends then
+/// waits for ever.
+pub(super) async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Send + 'static,
+    mut service: Service,
+) {
     let (read, mut write) = tokio::io::split(stream);
-    let mut packets = Packets::new(read, Arc::default());
-    let mut service = service;
-    while let Ok(Some(body)) = packets.next().await {
-        let Ok((id, request)) = Request::decode(body) else { return };
+    let (inbox, mut requests) = mpsc::channel(MOST_REQUESTS);
+    let _reader = AbortOnDropHandle::new(tokio::spawn(take_in(read, inbox)));
+    while let Some((id, request)) = requests.recv().await {
         let work = tokio::task::spawn_blocking(move || {
             let answer = service.answer(request);
             (service, answer)
@@ -110,6 +120,17 @@ pub(super) async fn serve(stream: impl AsyncRead + AsyncWrite + Send, service: S
             DemoSftpAnswer::Cut => return service.house.cut(service.visitor),
         };
         if sent.is_err() || write.flush().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Puts what the visitor asks into `inbox`, until it leaves or asks too much at once.
+async fn take_in(read: impl AsyncRead + Unpin, inbox: mpsc::Sender<(u32, Request)>) {
+    let mut packets = Packets::new(read, Arc::default());
+    while let Ok(Some(body)) = packets.next().await {
+        let asked = Request::decode(body).ok();
+        if asked.is_none_or(|asked| inbox.try_send(asked).is_err()) {
             return;
         }
     }

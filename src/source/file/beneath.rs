@@ -15,12 +15,13 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Stat, StatFs, fcntl_setfl,
-    fstat, fstatfs, linkat, mkdirat, openat, openat2, renameat_with, statat, unlinkat,
+    AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Stat, fcntl_setfl, fstat,
+    fstatfs, linkat, mkdirat, openat, openat2, renameat_with, statat, unlinkat,
 };
 use rustix::io::Errno;
 use time::OffsetDateTime;
 
+use super::identity::file_system_kind;
 use super::in_use::{self, OpenFiles, keeps_nanoseconds};
 use super::look::{FileLook, told};
 use crate::model::RemotePath;
@@ -51,7 +52,8 @@ impl Share {
     pub fn open(path: &RemotePath) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(Path::new(os(path.as_bytes())), flags, Mode::empty())?;
-        let is_exact = fstatfs(&root).is_ok_and(|found| keeps_nanoseconds(kind_of(&found)));
+        let is_exact =
+            fstatfs(&root).is_ok_and(|found| keeps_nanoseconds(file_system_kind(&found)));
         Ok(Self { path: path.clone(), root, gone: AtomicBool::new(false), is_exact })
     }
 
@@ -183,7 +185,7 @@ impl Share {
         if let Some(who) = in_use::locked(inode) {
             return Ok(FileUse::Taken(who));
         }
-        let kind = kind_of(&self.seen(fstatfs(&file))?);
+        let kind = file_system_kind(&self.seen(fstatfs(&file))?);
         Ok(match open.writer(os(path.file_name()), inode) {
             Ok(Some(who)) => FileUse::Taken(who),
             Ok(None) if in_use::is_local(kind) => FileUse::Free,
@@ -355,12 +357,6 @@ fn look(found: &Stat, is_exact: bool) -> FileLook {
         size: u64::try_from(found.st_size).unwrap_or(0),
         modified: modified.ok().map(|at| told(at, is_exact)),
     }
-}
-
-/// The number of a kind of file system.
-fn kind_of(found: &StatFs) -> u64 {
-    #[allow(clippy::useless_conversion, reason = "it has 32 bits where pointers have")]
-    u64::from_ne_bytes(i64::from(found.f_type).to_ne_bytes())
 }
 
 fn os(bytes: &[u8]) -> &OsStr {

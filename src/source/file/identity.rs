@@ -17,8 +17,7 @@ pub fn identity(root: &Path) -> io::Result<Option<ShareId>> {
     const EXT: u64 = 0xef53;
     const BTRFS: u64 = 0x9123_683e;
     let found = statfs(root)?;
-    #[allow(clippy::useless_conversion, reason = "it has 32 bits where pointers have")]
-    let kind = u64::from_ne_bytes(i64::from(found.f_type).to_ne_bytes());
+    let kind = file_system_kind(&found);
     let own = match kind {
         EXT | BTRFS => format!("{:?}", found.f_fsid)
             .bytes()
@@ -35,6 +34,17 @@ pub fn identity(root: &Path) -> io::Result<Option<ShareId>> {
         root: format!("{kind:x} {own:x} {mounted}"),
         below: mounts_below(&table, &real),
     }))
+}
+
+/// The number of a kind of file system, as statfs(2) lists them.
+#[cfg(target_os = "linux")]
+pub(super) fn file_system_kind(found: &rustix::fs::StatFs) -> u64 {
+    #[cfg_attr(
+        target_pointer_width = "64",
+        expect(clippy::useless_conversion, reason = "it has 32 bits where pointers have")
+    )]
+    let kind = i64::from(found.f_type);
+    u64::from_ne_bytes(kind.to_ne_bytes())
 }
 
 /// Elsewhere nothing tells it in a way that outlives a mount.

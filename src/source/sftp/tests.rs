@@ -62,10 +62,12 @@ impl World {
     }
 
     async fn session(&self) -> Box<dyn Session> {
-        self.endpoint(&[("stall_timeout", Value::Text("300ms".into()))])
-            .open()
-            .await
-            .expect("it opens")
+        self.session_that_waits("20s").await
+    }
+
+    async fn session_that_waits(&self, stall: &str) -> Box<dyn Session> {
+        let stall = ("stall_timeout", Value::Text(stall.into()));
+        self.endpoint(&[stall]).open().await.expect("it opens")
     }
 }
 
@@ -433,7 +435,7 @@ async fn a_silent_server_stalls_one_file_not_its_neighbours() {
             .await;
     world.file("stall", 1_000_000);
     let bytes = world.file("fine", 1_000_000);
-    let mut session = world.session().await;
+    let mut session = world.session_that_waits("1s").await;
     let mut other = session.fork().expect("there is room");
     let (class, transient, survives, text) =
         told(fetch(&mut *session, &remote("/stall", 1_000_000), 0).await.expect_err("it stalls"));

@@ -121,7 +121,7 @@ S37 | one handle for two open files, told late | no byte is believed before; who
     wire_lies/found::a_handle_given_twice_and_told_late_swaps_no_file |
 S38 | one handle for two open files, given before an earlier read is done, told in order | a file is
     whole once it is described behind every open that could have had its handle; read anew else |
-    wire_lies/found::a_handle_given_twice_before_an_earlier_read_and_told_in_order_swaps_no_file |
+    wire_lies/found::a_handle_given_twice_before_an_earlier_read_swaps_no_file |
 S39 | answers to nobody, twice, with wrong numbers, of another kind, too long, short | nothing of
     another file, nothing in silence |
     wire_lies/mod::whatever_bytes_a_server_sends_nothing_is_lost_in_silence

@@ -108,7 +108,7 @@ impl WireCue<'_> {
 /// What an SFTP server is about to do or to send.
 pub enum SftpSaying<'a> {
     /// These requests are there together: the order in which they are done. They are answered in
-    /// the order of questions.
+    /// the order of questions. What is taken out of the order is done with those that come next.
     Order(&'a [(u32, Request)], &'a mut Vec<usize>),
     /// The answer to one of them.
     Answer(SftpAnswer<'a>),

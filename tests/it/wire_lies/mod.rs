@@ -60,8 +60,6 @@ fn all_lies() -> Vec<&'static WireLie> {
 const WIRE_SAFEGUARDS: &[(&str, &str)] = &[
     ("handles-unique", "no two files that are open may have one handle"),
     ("opens-settled", "no byte is believed before it is known what else was opened meanwhile"),
-    ("reads-settled", "nor is a whole file, also where answers come in order"),
-    ("spoilt-anew", "what a connection brought that gave a handle twice is read anew"),
     ("refusals-doubted", "a refusal to open may be about how much is open"),
     ("answers-drained", "all answers are read before a listing ends"),
     ("empty-pages", "pages without entries are no listing"),

@@ -131,8 +131,11 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Send + 'static, scene: Arc<
     let mut service = SftpHere { scene, handles: HashMap::new(), returned: Vec::new(), next: 0 };
     // What is held back, and after how many further answers it is sent.
     let mut held: Vec<(u64, Bytes)> = Vec::new();
+    // What was asked for and is done after what is asked for next.
+    let mut later: Vec<(u32, Request)> = Vec::new();
     loop {
-        let wait = if held.is_empty() { Duration::from_secs(3_600) } else { HELD };
+        let waits = !held.is_empty() || !later.is_empty();
+        let wait = if waits { HELD } else { Duration::from_secs(3_600) };
         let first = match timeout(wait, packets.recv()).await {
             Ok(Some(first)) => vec![first],
             Ok(None) => return,
@@ -140,9 +143,10 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Send + 'static, scene: Arc<
         };
         let mut bytes = Vec::new();
         let mut cut = false;
-        if first.is_empty() {
+        if first.is_empty() && later.is_empty() {
             held.drain(..).for_each(|(_, held)| bytes.extend_from_slice(&held));
         } else {
+            let alone = first.is_empty();
             if service.scene.is_lying() {
                 sleep(TOGETHER).await;
             }
@@ -150,7 +154,8 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Send + 'static, scene: Arc<
             let requests: Option<Vec<_>> =
                 first.into_iter().chain(rest).map(|body| Request::decode(body).ok()).collect();
             let Some(requests) = requests else { return };
-            for (answer, when) in service.answer(&requests) {
+            let requests = std::mem::take(&mut later).into_iter().chain(requests).collect();
+            for (answer, when) in service.answer(requests, (!alone).then_some(&mut later)) {
                 held.iter_mut().for_each(|(left, _)| *left = left.saturating_sub(1));
                 match when {
                     SftpWhen::Now => bytes.extend_from_slice(&answer),
@@ -187,13 +192,25 @@ pub fn say(code: u32) -> PacketReply {
 
 impl SftpHere {
     /// Does all that is asked, in the order that the lies give, and answers in the order of
-    /// questions.
-    fn answer(&mut self, requests: &[(u32, Request)]) -> Vec<(Bytes, SftpWhen)> {
+    /// questions. What that order leaves out is put into `later`.
+    fn answer(
+        &mut self,
+        requests: Vec<(u32, Request)>,
+        later: Option<&mut Vec<(u32, Request)>>,
+    ) -> Vec<(Bytes, SftpWhen)> {
         let scene = self.scene.clone();
-        let mut order: Vec<usize> = (0..requests.len()).collect();
-        scene.say_sftp(&mut SftpSaying::Order(requests, &mut order));
+        let whole: Vec<usize> = (0..requests.len()).collect();
+        let mut order = whole.clone();
+        scene.say_sftp(&mut SftpSaying::Order(&requests, &mut order));
+        match later {
+            Some(later) => later.extend(
+                whole.iter().filter(|at| !order.contains(at)).map(|at| requests[*at].clone()),
+            ),
+            None => order.extend(whole.iter().filter(|at| !order.contains(at)).collect::<Vec<_>>()),
+        }
+        let requests = &requests;
         let mut answers: Vec<(Bytes, SftpWhen)> =
-            vec![(Bytes::new(), SftpWhen::Now); requests.len()];
+            vec![(Bytes::new(), SftpWhen::Never); requests.len()];
         for at in order {
             let (id, request) = &requests[at];
             if !scene.asked(|| format!("{id} {request:?}")) {

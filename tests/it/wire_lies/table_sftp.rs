@@ -41,13 +41,21 @@ fn handle_twice(saying: &mut SftpSaying<'_>, when: SftpWhen, about: fn(&Request)
     rename_handle(answer, open)
 }
 
-/// Requests to open files are done before reads that came with them, and get the handle of such a
-/// read's file.
+/// Reads of one file wait for the next request to open one, which is done first and gets the handle
+/// of that file.
 fn opens_first(saying: &mut SftpSaying<'_>, when: SftpWhen) -> bool {
     match saying {
         SftpSaying::Order(requests, order) => {
             let before = order.clone();
-            order.sort_by_key(|at| !is_open(&requests[*at].1));
+            let read = |at: &usize| match &requests[*at].1 {
+                Request::Read { handle, .. } => Some(handle),
+                _ => None,
+            };
+            if order.iter().any(|at| is_open(&requests[*at].1)) {
+                order.sort_by_key(|at| !is_open(&requests[*at].1));
+            } else if let Some(last) = before.iter().rev().find_map(read) {
+                order.retain(|at| read(at) != Some(last));
+            }
             before != **order
         }
         SftpSaying::Answer(answer) if is_open(answer.request) => {
@@ -117,7 +125,7 @@ pub const HANDLES: &[WireLie] = &[
     WireLie {
         name: "handle-twice-told-late",
         what: "the same, and the answer that tells it comes after those to later requests",
-        guard: "reads-settled",
+        guard: "handles-unique",
         met: Met::Arrives,
         act: WireAct::Sftp(|_, saying| handle_twice(saying, SftpWhen::After(6), is_open)),
         setting: crowds,
@@ -125,7 +133,7 @@ pub const HANDLES: &[WireLie] = &[
     WireLie {
         name: "handle-twice-done-first",
         what: "the same, done before reads that came before, and answered in order",
-        guard: "spoilt-anew",
+        guard: "handles-unique",
         met: Met::Arrives,
         act: WireAct::Sftp(|_, saying| opens_first(saying, SftpWhen::Now)),
         setting: crowds,
@@ -133,7 +141,7 @@ pub const HANDLES: &[WireLie] = &[
     WireLie {
         name: "handle-twice-done-first-told-late",
         what: "the same, and the answer that tells it comes after those to later requests",
-        guard: "reads-settled",
+        guard: "handles-unique",
         met: Met::Arrives,
         act: WireAct::Sftp(|_, saying| opens_first(saying, SftpWhen::After(2))),
         setting: crowds,

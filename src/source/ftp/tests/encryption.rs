@@ -157,7 +157,8 @@ async fn encrypted_data_that_is_cut_or_stalls() {
         let script = DemoFtpScript { every_file: Some(fault), ..DemoFtpScript::default() };
         let world =
             world(&certified, TlsStart::Explicit, script, certified.trusted(), MaxVersion::V1_3)
-                .await;
+                .await
+                .hasty_if(class == Class::Stalled);
         check_error(
             fetch(&mut world.session().await, &file("/a.bin", 100_000), 0).await,
             class,

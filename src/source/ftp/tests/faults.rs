@@ -11,8 +11,9 @@ async fn fetched(
     fault: DemoFtpFault,
     size: Option<u64>,
 ) -> (Result<Vec<u8>, SourceError>, World, Box<dyn Session>) {
-    let world =
-        World::new(DemoFtpScript { every_file: Some(fault), ..DemoFtpScript::default() }).await;
+    let waits = matches!(fault, DemoFtpFault::Stall(_) | DemoFtpFault::No226);
+    let script = DemoFtpScript { every_file: Some(fault), ..DemoFtpScript::default() };
+    let world = World::new(script).await.hasty_if(waits);
     let mut session = world.session().await;
     let result = fetch(&mut session, &file("/a.bin", size), 0).await;
     (result, world, session)
@@ -162,7 +163,7 @@ async fn nobody_at_the_port_and_no_such_host() {
         home: false,
         transfer_type: TransferType::Binary,
         proxy: None,
-        limits: LIMITS,
+        limits: PATIENT,
         learned: Learned::default(),
     };
     let free =
@@ -189,7 +190,8 @@ async fn greetings_that_are_none() {
             greeting: Some(greeting.to_vec()),
             ..DemoFtpScript::default()
         })
-        .await;
+        .await
+        .hasty_if(class == Class::Connect);
         check_error(Err::<(), _>(world.refused().await), class, transient);
     }
     let endless = World::new(DemoFtpScript {
@@ -233,7 +235,8 @@ async fn a_listing_that_the_server_did_not_finish() {
                 without,
                 ..DemoFtpScript::default()
             })
-            .await;
+            .await
+            .hasty_if(class == Class::Stalled);
             check_error(list(&mut world.session().await, "/").await, class, true);
         }
     }
@@ -299,7 +302,7 @@ async fn a_server_that_takes_the_connection_and_says_nothing() {
     let mut world = World::new(DemoFtpScript::default()).await;
     world.server.address = silent.local_addr().unwrap();
     world.endpoint = endpoint(&world.server, "demo", Security::Clear);
-    check_error(Err::<(), _>(world.refused().await), Class::Connect, true);
+    check_error(Err::<(), _>(world.hasty().refused().await), Class::Connect, true);
 }
 
 #[tokio::test]
@@ -311,7 +314,8 @@ async fn a_reply_that_never_ends() {
             without: vec!["MLST"],
             ..DemoFtpScript::default()
         })
-        .await;
+        .await
+        .hasty();
         let mut session = world.session().await;
         check_error(soon(session.stat(&RemotePath::from("/a.bin"))).await, Class::Stalled, true);
         check_error(list(&mut session, "/").await, Class::Connect, true);
@@ -399,6 +403,7 @@ async fn no_reply_whatsoever_makes_us_panic_or_hang() {
         let mut world = World::new(DemoFtpScript::default()).await;
         world.server.address = listener.local_addr().unwrap();
         world.endpoint = endpoint(&world.server, "demo", Security::Clear);
+        world = world.hasty();
         let server = tokio::spawn(nasty(listener, seed));
         for step in 0..5 {
             let Ok(mut session) = soon(world.endpoint.open()).await else { continue };

@@ -289,7 +289,7 @@ async fn answering(bytes: &'static [u8]) -> FtpEndpoint {
         home: false,
         transfer_type: TransferType::Binary,
         proxy: None,
-        limits: FtpLimits { command: Duration::from_secs(5), ..LIMITS },
+        limits: FtpLimits { command: Duration::from_secs(5), ..HASTY },
         learned: Learned::default(),
     };
     FtpEndpoint { account: Arc::new(account) }

@@ -32,9 +32,19 @@ use crate::source::contract::{Endpoint, Listed, Session, SourceError};
 use crate::source::pace::MinimumRate;
 
 /// Longer than anything takes that is not meant to take for ever.
-const NEVER: Duration = Duration::from_secs(20);
+const NEVER: Duration = Duration::from_secs(60);
 
-const LIMITS: FtpLimits = FtpLimits {
+/// What a server gets that answers, however busy the machine is.
+const PATIENT: FtpLimits = FtpLimits {
+    connect: Duration::from_secs(20),
+    command: Duration::from_secs(20),
+    stall: Duration::from_secs(20),
+    finish: Duration::from_secs(20),
+    rate: MinimumRate::OFF,
+};
+
+/// What a server gets that is meant to let us wait.
+const HASTY: FtpLimits = FtpLimits {
     connect: Duration::from_secs(1),
     command: Duration::from_secs(1),
     stall: Duration::from_millis(400),
@@ -65,7 +75,7 @@ fn endpoint(server: &FtpServer, password: &str, security: Security) -> FtpEndpoi
         home: false,
         transfer_type: TransferType::Binary,
         proxy: None,
-        limits: LIMITS,
+        limits: PATIENT,
         learned: Learned::default(),
     };
     FtpEndpoint { account: Arc::new(account) }
@@ -88,6 +98,16 @@ impl World {
         let server = FtpServer::start(options).await.unwrap();
         let endpoint = endpoint(&server, "demo", Security::Clear);
         Self { root, server, endpoint }
+    }
+
+    /// The same, with no patience for what the server leaves out.
+    fn hasty(mut self) -> Self {
+        Arc::get_mut(&mut self.endpoint.account).expect("nobody else has it").limits = HASTY;
+        self
+    }
+
+    fn hasty_if(self, waits: bool) -> Self {
+        if waits { self.hasty() } else { self }
     }
 
     fn path(&self) -> &Path {

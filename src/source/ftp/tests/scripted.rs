@@ -100,7 +100,7 @@ fn account(address: SocketAddr) -> FtpAccount {
         limits: FtpLimits {
             stall: Duration::from_secs(5),
             command: Duration::from_secs(5),
-            ..LIMITS
+            ..HASTY
         },
         learned: Learned::default(),
     }

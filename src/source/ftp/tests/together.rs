@@ -64,8 +64,8 @@ async fn a_server_that_reads_one_command_at_a_time() {
         // With and without features to agree on at the login.
         for without in [vec![], vec!["FEAT", "MLST"]] {
             let at_login = without.is_empty();
-            let world =
-                World::new(DemoFtpScript { company, without, ..DemoFtpScript::default() }).await;
+            let script = DemoFtpScript { company, without, ..DemoFtpScript::default() };
+            let world = World::new(script).await.hasty_if(company == DemoFtpCompany::Forgotten);
             let mut session = world.session().await;
             if !at_login {
                 // It is found out when it is asked for two things.
