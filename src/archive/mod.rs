@@ -16,6 +16,7 @@ pub mod options;
 pub mod sevenz;
 mod sevenz_aes;
 mod sevenz_coders;
+mod sevenz_content;
 mod sevenz_header;
 pub mod spool;
 pub mod spool_reader;
@@ -28,6 +29,7 @@ mod tar_sparse;
 #[cfg(test)]
 mod tests;
 pub mod unpack;
+mod unpack_order;
 pub mod unread;
 pub mod verify;
 mod xz;

@@ -384,7 +384,8 @@ mod tests {
         let (told, notes) = check(|report, tally| {
             report["manifest_lines"] = 2.into();
             tally.as_mut().expect("there").lines = 3;
-            report["problems"] = serde_json::json!([{ "class": "store_auth", "message": format!("{MANIFEST_INCOMPLETE}: \
+            report["problems"] = serde_json::json!([{ "class": "store_auth",
+                "message": format!("{MANIFEST_INCOMPLETE}: \
                 no"), "hint": "" }]);
         });
         assert_eq!((told, notes.incomplete_manifests), (Vec::new(), 1));

@@ -106,7 +106,8 @@ fn as_json(found: &[Findings], address: &str, others: &[(String, String)]) -> Va
         .flat_map(|found| found.violations.first.iter().map(|one| violation(&found.source, one)));
     let violations: Vec<Value> = violations.collect();
     let total: u64 = found.iter().map(|found| found.violations.total).sum();
-    json!({ "clean": total == 0, "store": address, "sources": found.iter().map(source).collect::<Vec<_>>(), "violations": violations })
+    json!({ "clean": total == 0, "store": address,
+        "sources": found.iter().map(source).collect::<Vec<_>>(), "violations": violations })
 }
 
 /// Writing to a String does not fail.

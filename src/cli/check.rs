@@ -44,7 +44,8 @@ pub(crate) struct CheckArguments {
     json: bool,
     /// Also log in again and again, until so many logins are open at once or one is refused. Ask
     /// the server's owner first.
-    #[arg(long, value_name = "MOST", num_args = 0..=1, default_missing_value = "16", value_parser = clap::value_parser!(u16).range(2..=256))]
+    #[arg(long, value_name = "MOST", num_args = 0..=1, default_missing_value = "16",
+        value_parser = clap::value_parser!(u16).range(2..=256))]
     probe_connections: Option<u16>,
 }
 

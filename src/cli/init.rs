@@ -17,7 +17,8 @@ use crate::settings::SourceUrl;
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct InitArguments {
     /// The file to write. One that is there already is left alone.
-    #[arg(long, value_name = "FILE", env = "BLOBFERRY_CONFIG", default_value = crate::app::configured::CONFIG)]
+    #[arg(long, value_name = "FILE", env = "BLOBFERRY_CONFIG",
+        default_value = crate::app::configured::CONFIG)]
     config: PathBuf,
     /// Where files come from: sftp://user@host/folder, ftp://, ftps://, ftpes:// or file:///folder.
     #[arg(long)]

@@ -58,7 +58,8 @@ fn table(keys: &[SettingKey], required: &[&str]) -> Value {
             }
         };
     }
-    json!({ "type": "object", "additionalProperties": false, "properties": properties, "required": required })
+    json!({ "type": "object", "additionalProperties": false, "properties": properties,
+        "required": required })
 }
 
 /// The settings of the table `name` in the table that has `keys`.
@@ -106,15 +107,18 @@ fn literal(kind: ValueKind) -> Value {
             let mut items = vec![json!({ "type": "string" }), from_environment()];
             if kind == ValueKind::Secrets {
                 items.push(json!({
-                    "type": "object", "additionalProperties": false, "required": ["files", "password"],
+                    "type": "object", "additionalProperties": false,
+                    "required": ["files", "password"],
                     "properties": {
                         "files": { "type": "string", "minLength": 1 },
-                        "password": { "anyOf": [{ "type": "string", "minLength": 1 }, from_environment()] },
+                        "password": { "anyOf": [{ "type": "string", "minLength": 1 },
+                            from_environment()] },
                     },
                 }));
             }
             let item = json!({ "anyOf": items });
-            json!({ "anyOf": [{ "type": "string", "minLength": 1 }, { "type": "array", "items": item }] })
+            json!({ "anyOf": [{ "type": "string", "minLength": 1 },
+                { "type": "array", "items": item }] })
         }
     }
 }

@@ -251,20 +251,28 @@ fn page_in(url: &str) -> Option<String> {
 /// No run was started, because others are busy with all that was asked for.
 pub(crate) fn joined(prefix: &str, under_way: &[RunUnderWay]) -> HttpAnswer {
     let first = under_way.first().map_or(String::new(), |run| location(prefix, &run.id));
-    let body = json!({ "id": under_way.first().map(|run| &run.id), "status": "running", "joined": true, "location": first, "under_way": lines(prefix, under_way) });
+    let body = json!({ "id": under_way.first().map(|run| &run.id), "status": "running",
+        "joined": true, "location": first, "under_way": lines(prefix, under_way) });
     HttpAnswer::new(202, body).with("Location", first)
 }
 
 /// A run goes on beyond the time that a caller waits.
 pub(crate) fn accepted(prefix: &str, id: &str, under_way: &[RunUnderWay]) -> HttpAnswer {
     let at = location(prefix, id);
-    let body = json!({ "id": id, "status": "running", "joined": false, "location": at, "under_way": lines(prefix, under_way) });
+    let body = json!({ "id": id, "status": "running", "joined": false, "location": at,
+        "under_way": lines(prefix, under_way) });
     HttpAnswer::new(202, body).with("Location", at)
 }
 
 /// Sources that other runs are busy with.
 pub(crate) fn lines(prefix: &str, under_way: &[RunUnderWay]) -> Value {
-    under_way.iter().map(|run| json!({ "source": run.source, "id": run.id, "location": location(prefix, &run.id) })).collect()
+    under_way
+        .iter()
+        .map(|run| {
+            json!({ "source": run.source, "id": run.id,
+        "location": location(prefix, &run.id) })
+        })
+        .collect()
 }
 
 #[cfg(test)]

@@ -134,7 +134,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_a_text_holds_its_level_arrives(text in "[wWaArRnN\\\\\"{}\n\r ü]{0,40}", error in any::<bool>()) {
+        fn whatever_a_text_holds_its_level_arrives(text in "[wWaArRnN\\\\\"{}\n\r ü]{0,40}",
+            error in any::<bool>()) {
             let level = if error { Level::ERROR } else { Level::WARN };
             let (stream, line) = line(level, &text, &[]);
             prop_assert_eq!(stream, ConsoleStream::Error);
@@ -172,7 +173,8 @@ mod tests {
         let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
         assert_eq!(
             value,
-            serde_json::json!({"level": "ERROR", "path": "/WARN\\warnings ü", "run_id": "r", "invocation": "i"})
+            serde_json::json!({"level": "ERROR", "path": "/WARN\\warnings ü", "run_id": "r",
+                "invocation": "i"})
         );
     }
 

@@ -398,12 +398,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_payload_panics(text in r#"[\[\]{}",:\\a0-9 ]{0,60}"#, value in r#"[\[\]{}",:\\a0-9T.+Z-]{0,30}"#) {
+        fn no_payload_panics(text in r#"[\[\]{}",:\\a0-9 ]{0,60}"#,
+            value in r#"[\[\]{}",:\\a0-9T.+Z-]{0,30}"#) {
             drop(Envelope::parse(text.as_bytes()));
             let status = json!({ "Last": value, "Next": { "x": value } });
             let payload = json!({ "Data": { "timer": { "IsPastDue": value, "ScheduleStatus": status }, "req": value }, "Metadata": { "id": value } });
             let envelope = Envelope::parse(payload.to_string().as_bytes()).expect("an object");
-            drop((envelope.timer(), envelope.http(), envelope.metadata("id"), envelope.retry_count()));
+            drop((envelope.timer(), envelope.http(), envelope.metadata("id"),
+                envelope.retry_count()));
         }
     }
 
@@ -443,7 +445,8 @@ mod tests {
     fn values_may_be_packed_into_strings() {
         let payload = json!({
             "data": { "timer": json!({ "IsPastDue": "true", "ScheduleStatus": null }).to_string() },
-            "Metadata": { "id": "\"20261123T000000Z-00000000\"", "DequeueCount": "5", "RetryContext": { "RetryCount": 2 } },
+            "Metadata": { "id": "\"20261123T000000Z-00000000\"", "DequeueCount": "5",
+                "RetryContext": { "RetryCount": 2 } },
             "more": 1
         });
         let envelope = Envelope::parse(payload.to_string().as_bytes()).expect("a payload");

@@ -194,7 +194,8 @@ async fn planned(
 
 /// Starts a run as any caller would, without waiting for its end.
 async fn started(app: &App, invocation: Invocation, call: &HttpCall) -> Value {
-    let asked = json!({ "Method": call.method, "Url": call.url, "Query": call.query, "Params": call.params, "Body": call.body });
+    let asked = json!({ "Method": call.method, "Url": call.url, "Query": call.query,
+        "Params": call.params, "Body": call.body });
     let envelope = Envelope::parse(json!({ "Data": { "req": asked } }).to_string().as_bytes())
         .unwrap_or_default();
     let hasty = App { patience: app.patience.min(GLANCE), ..app.clone() };

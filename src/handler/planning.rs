@@ -94,7 +94,8 @@ fn begin(
 fn line(plan: &Plan) -> Value {
     let bytes = plan.files.iter().filter_map(|file| file.size).fold(0, u64::saturating_add);
     let named = &plan.files[..plan.files.len().min(NAMED)];
-    json!({ "source": plan.report.source, "files": plan.files.len(), "bytes": bytes, "fetch": named, "decided": decided(plan) })
+    json!({ "source": plan.report.source, "files": plan.files.len(), "bytes": bytes, "fetch": named,
+        "decided": decided(plan) })
 }
 
 fn decided(plan: &Plan) -> Value {

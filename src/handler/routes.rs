@@ -114,7 +114,8 @@ fn ping(app: &App) -> Response {
     };
     json_response(
         200,
-        &json!({ "name": "blobferry", "version": env!("CARGO_PKG_VERSION"), "configuration": configuration }),
+        &json!({ "name": "blobferry", "version": env!("CARGO_PKG_VERSION"),
+            "configuration": configuration }),
     )
 }
 

@@ -424,7 +424,8 @@ mod tests {
         let mut report = SourceReport::new("acme", "file:///x");
         (report.listed, report.unchanged) = (3, 3);
         let expected = json!({
-            "source": "acme", "address": "file:///x", "status": "ok", "looked": "2026-11-23T10:00:00Z", "listed": 3, "unchanged": 3
+            "source": "acme", "address": "file:///x", "status": "ok",
+            "looked": "2026-11-23T10:00:00Z", "listed": 3, "unchanged": 3
         });
         assert_eq!(line(&report), expected);
         let mut record = RunRecord::new(Trigger::Command, "", NOW);
@@ -437,7 +438,8 @@ mod tests {
         let mut record = RunRecord::new(Trigger::Timer, "i", NOW);
         record.queued = vec!["acme".into(), "other".into()];
         record.sources = vec![waiting_line("acme"), waiting_line("other")];
-        let changed = json!({ "source": "acme", "status": "degraded", "report": "_blobferry/acme/runs/x.json" });
+        let changed = json!({ "source": "acme", "status": "degraded",
+            "report": "_blobferry/acme/runs/x.json" });
         let idle = |source: &str| line(&SourceReport::new(source, "file:///x"));
         record.tell(idle("acme"), NOW);
         assert_eq!((record.unsettled(), record.ended), (vec!["other".to_owned()], None));

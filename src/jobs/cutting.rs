@@ -74,14 +74,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_is_lost_by_cutting(items in proptest::collection::vec(0u64..20, 0..200), files in 1usize..9, bytes in 1u64..50) {
+        fn nothing_is_lost_by_cutting(items in proptest::collection::vec(0u64..20, 0..200),
+            files in 1usize..9, bytes in 1u64..50) {
             let pieces = cut(items.clone(), |size| *size, Sizes { files, bytes });
             prop_assert!(pieces.iter().all(|piece| piece.len() <= files && (piece.len() == 1 || piece.iter().sum::<u64>() <= bytes)));
             prop_assert_eq!(pieces.concat(), items);
         }
 
         #[test]
-        fn lanes_keep_to_the_logins_and_reach_every_piece(pieces in 1usize..300, connections in 1usize..65) {
+        fn lanes_keep_to_the_logins_and_reach_every_piece(pieces in 1usize..300,
+            connections in 1usize..65) {
             let (lanes, logins) = lanes(pieces, connections);
             prop_assert!(logins >= 1 && lanes as usize * logins <= connections && lanes >= 1);
             let mut reached = 0;

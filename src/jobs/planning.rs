@@ -299,8 +299,8 @@ async fn remove_orphans(pass_store: &PassStore, ours: &str) {
     match pass_store.run.store.list(&prefix, &mut visit).await {
         Ok(()) => pass_store.remove(orphans).await,
         Err(error) => {
-            tracing::debug!(source = pass_store.source.name, error = %chain(&error), "What old plans \
-                left behind stays for now.")
+            tracing::debug!(source = pass_store.source.name, error = %chain(&error),
+                "What old plans left behind stays for now.")
         }
     }
 }

@@ -424,8 +424,8 @@ async fn remove_orphans(shelf: &LedgerBlobs, head: &Head) {
     let names = match shelf.names().await {
         Ok(names) => names,
         Err(error) => {
-            return tracing::debug!(source = shelf.source, error = %crate::model::chain(&error), "Orphans \
-                of the ledger stay for now.");
+            return tracing::debug!(source = shelf.source, error = %crate::model::chain(&error),
+                "Orphans of the ledger stay for now.");
         }
     };
     let named: HashSet<&str> = head.names().collect();

@@ -361,7 +361,8 @@ mod tests {
     #[test]
     fn words_of_ours_stay_whatever_the_secret_is() {
         let redactor = Redactor::new([&Secret::new("degraded"), &Secret::new("message")]);
-        let value = redactor.json(json!({ "status": "degraded", "message": "degraded message", "path": "/degraded/message" }));
+        let value = redactor.json(json!({ "status": "degraded", "message": "degraded message",
+            "path": "/degraded/message" }));
         assert_eq!(
             value,
             json!({ "status": "degraded", "message": "*** ***", "path": "/***/message" })

@@ -33,12 +33,12 @@ pub(crate) fn log(pass: &Pass, one: &Transfer, outcome: &Outcome) {
     note(pass, &one.file, Some(one.why), outcome);
     match outcome {
         Outcome::Failed(problem) => {
-            tracing::error!(source, %path, class = %problem.class, error = problem.message, hint = &*problem.hint, "A \
-                file did not arrive.");
+            tracing::error!(source, %path, class = %problem.class, error = problem.message,
+                hint = &*problem.hint, "A file did not arrive.");
         }
         Outcome::Ingested(ingested) => {
-            tracing::debug!(source, %path, bytes = ingested.bytes, stored = ingested.stored, identical = ingested.identical, "A \
-                file is stored.");
+            tracing::debug!(source, %path, bytes = ingested.bytes, stored = ingested.stored,
+                identical = ingested.identical, "A file is stored.");
         }
         Outcome::Deferred(defer) => {
             tracing::debug!(source, %path, reason = defer.word(), "A file is left for a later run.")

@@ -1,5 +1,6 @@
 //! One source: locked, surveyed, transferred, looked at again, reported.
 
+mod deciding;
 pub mod destination;
 pub mod expectations;
 pub mod file_log;

@@ -11,7 +11,8 @@ use tokio::time::Instant;
 use crate::failpoint::left_out;
 use crate::ledger::Ledger;
 use crate::model::failure::{Class, Failure};
-use crate::model::{ModifiedTime, Precision, RemoteFile, RemotePath, chain};
+use crate::model::{Precision, RemoteFile, RemotePath, chain};
+use crate::pass::deciding::{decide_held, left_out_by, told};
 use crate::pass::found_work::{Again, Decided, Survey};
 use crate::pass::found_work::{decided, stopped_while_listing};
 use crate::pass::given_names;
@@ -20,16 +21,12 @@ use crate::pass::slips::Slips;
 use crate::pass::waiting_folders::StillShown;
 use crate::pass::{look_back, order};
 use crate::report::{Defer, Outcome, Problem, SourceReport, in_bytes};
-use crate::rules::equality::{self, Equality};
-use crate::rules::plan::known::Seen;
-use crate::rules::plan::rest::{Clock, TimeTold};
-use crate::rules::plan::shift::{self, Shift};
-use crate::rules::plan::{Decision, Rules, Skip, Why, decide, decide_finally, settled};
-use crate::rules::selection::{self, Newest, NewestFiles, Selected, SelectionClock};
+use crate::rules::plan::rest::Clock;
+use crate::rules::plan::{Decision, Rules, Skip, decide, settled};
+use crate::rules::selection::{self, Newest, NewestFiles};
 use crate::runtime::parallel::side_by_side;
 use crate::source::contract::{Listed, SourceError};
 use crate::source::walk::{Walk, WalkFound};
-use crate::transfer::batch_stat::ask_all;
 use crate::transfer::context::Pass;
 use crate::transfer::download;
 use crate::transfer::events::Call;
@@ -402,134 +399,4 @@ fn unlisted(report: &mut SourceReport, dir: &RemotePath, error: &SourceError, al
         if text.contains(&dir.to_string()) { text } else { format!("listing `{dir}`: {text}") };
     let class = if error.class() == Class::Protocol { Class::ListingFailed } else { error.class() };
     report.add_problem(Problem::new(class, text));
-}
-
-/// Decides about what all of the listing had to be there for.
-async fn decide_held(
-    pass: &Arc<Pass>,
-    files: Vec<RemoteFile>,
-    newest: Option<OffsetDateTime>,
-    again: &Again,
-    survey: &mut Survey,
-) {
-    let marker = pass.source.marker.as_deref();
-    let is_marker = |file: &&RemoteFile| {
-        marker.is_some_and(|marker| file.path.as_bytes().ends_with(marker.as_bytes()))
-    };
-    let markers: HashSet<RemotePath> =
-        files.iter().filter(is_marker).map(|file| file.path.clone()).collect();
-    let clock = Clock { here: survey.began.0, newest };
-    let patterns = &pass.source.patterns;
-    let rules = Rules {
-        wanted: &|path| patterns.wants(path),
-        in_progress: &|path| patterns.in_progress(path),
-        again: &|path| again.as_ref().is_some_and(|again| again.wants(path)),
-        left_out: &|file, seen| left_out_by(pass, file, seen, clock.here),
-        marker,
-        markers: &markers,
-        stable_for: pass.source.stable_for,
-        clock,
-        times: pass.times(),
-        removes: pass.source.after != After::Keep,
-    };
-    let (mut ask, mut open) = (Vec::new(), Vec::new());
-    for file in files {
-        survey.names = survey.names.saturating_sub(file.path.as_bytes().len() as u64);
-        let known = pass.ledger.known(&file.path);
-        let seen = pass.ledger.seen(&file.path);
-        match decide(&file, known.as_ref(), seen.as_ref(), &rules) {
-            Decision::AskTime => ask.push(file),
-            Decision::Wait => open.push((file.modified, file)),
-            decision => {
-                let rests = settled(&file, seen.as_ref(), &rules, told(&file));
-                survey.take(pass, Decided { file, listed: None, known, rests }, decision);
-            }
-        }
-        pass.lines.make_room().await;
-    }
-    // Of files whose listed time is too coarse to decide by, the exact one is asked for.
-    ask_all(
-        pass,
-        ask,
-        |file| file,
-        |listed, answer| open.extend(survey.answered(pass, listed, answer)),
-    )
-    .await;
-    decide_open(pass, open, &rules, survey);
-}
-
-/// Decides about files whose time moved, or had to be asked for: if all of the listing moved as a
-/// zone does, they did not change.
-fn decide_open(
-    pass: &Pass,
-    open: Vec<(Option<ModifiedTime>, RemoteFile)>,
-    rules: &Rules<'_>,
-    survey: &mut Survey,
-) {
-    let mut shift = Shift::default();
-    for (_, file) in &open {
-        if let Some(known) = pass.ledger.known(&file.path)
-            && equality::sizes(known.size, file.size) == Equality::Same
-            && known.equality(file, rules.times) != Equality::Same
-        {
-            shift.add(&known, file, rules.clock.here);
-        }
-    }
-    let quarters = shift.quarters();
-    for (listed, file) in open {
-        let known = pass.ledger.known(&file.path);
-        let seen = pass.ledger.seen(&file.path);
-        let told = if listed.is_some_and(|listed| equality::is_exact(&listed)) {
-            TimeTold::Exactly
-        } else {
-            TimeTold::InSomeZone
-        };
-        let shifted = known.as_ref().is_some_and(|known| {
-            quarters.is_some()
-                && shift::moved(known, &file) == quarters
-                && shift::is_old(&file, rules.clock.here)
-        });
-        let decision = match decide_finally(&file, known.as_ref(), seen.as_ref(), rules, told) {
-            Decision::Recheck
-            | Decision::Ingest(Why::Changed)
-            | Decision::LookAgain(Why::Changed)
-                if shifted =>
-            {
-                Decision::Unchanged
-            }
-            decision => decision,
-        };
-        if let (Decision::Unchanged, Some(known)) = (&decision, &known) {
-            // An exact time that moved with the zone stands beside the one that made the version.
-            let listed =
-                file.modified.filter(|modified| shifted && equality::is_exact(modified)).or(listed);
-            let known = known.clone().relisted(listed, rules.clock.here);
-            survey.relisted.push((file.clone(), known));
-        }
-        let rests = settled(&file, seen.as_ref(), rules, told);
-        survey.take(pass, Decided { file, listed, known, rests }, decision);
-    }
-}
-
-/// Why a file is left out by its time or size, if it is.
-fn left_out_by(
-    pass: &Pass,
-    file: &RemoteFile,
-    seen: Option<&Seen>,
-    now: OffsetDateTime,
-) -> Option<Skip> {
-    let clock = SelectionClock { now, settled: pass.look_back.settled };
-    match pass.source.selection.of(file, seen.is_some(), clock) {
-        Selected::No(skip) => Some(skip),
-        Selected::Yes | Selected::Kept => None,
-    }
-}
-
-/// How a listed file's time was told.
-fn told(file: &RemoteFile) -> TimeTold {
-    if file.modified.as_ref().is_some_and(equality::is_exact) {
-        TimeTold::Exactly
-    } else {
-        TimeTold::InSomeZone
-    }
 }

@@ -406,7 +406,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_name_has_a_place_by_type(bytes in proptest::collection::vec(any::<u8>(), 1..40), odd in "[./!%~ \
+        fn every_name_has_a_place_by_type(bytes in proptest::collection::vec(any::<u8>(), 1..40),
+            odd in "[./!%~ \
             \\x00-\\x20]{0,12}") {
             let name = [&bytes[..], odd.as_bytes()].concat();
             let place = naming(Layout::ByType).of(&RemotePath::from("/out").join(&name));

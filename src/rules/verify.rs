@@ -32,7 +32,9 @@ pub enum Mismatch {
         arrived: u64,
     },
     /// The store holds other bytes than were sent.
-    #[error("{sent} was sent with MD5 {sent_md5}, {stored} is stored with MD5 {stored_md5}", sent = .0.0, sent_md5 = hex(&.0.1), stored = .1.0, stored_md5 = .1.1.as_ref().map_or("none".into(), |md5| hex(md5)))]
+    #[error("{sent} was sent with MD5 {sent_md5}, {stored} is stored with MD5 {stored_md5}",
+        sent = .0.0, sent_md5 = hex(&.0.1), stored = .1.0,
+        stored_md5 = .1.1.as_ref().map_or("none".into(), |md5| hex(md5)))]
     Stored((u64, Md5), (u64, Option<Md5>)),
 }
 

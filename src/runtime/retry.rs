@@ -74,8 +74,8 @@ where
         let Some(wait) = policy.wait(attempt, error.retry_after(), random::of_wait()) else {
             return Err(error);
         };
-        tracing::warn!(attempt, wait_ms = millis(wait), error = %crate::model::chain(&error), "Warning: \
-            {what} failed and is tried again.");
+        tracing::warn!(attempt, wait_ms = millis(wait), error = %crate::model::chain(&error),
+            "Warning: {what} failed and is tried again.");
         tokio::select! {
             biased;
             () = tokio::time::sleep(wait) => attempt += 1,

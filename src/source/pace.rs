@@ -78,7 +78,8 @@ impl MinimumRate {
 
 /// A server sent less than it must.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("only {bytes} bytes came in {} s of waiting, less than `minimum_rate` = \"{rule}\"", waited.as_secs())]
+#[error("only {bytes} bytes came in {} s of waiting, less than `minimum_rate` = \"{rule}\"",
+    waited.as_secs())]
 pub struct TooSlow {
     bytes: u64,
     waited: Duration,

@@ -320,8 +320,9 @@ impl Pool {
                 let spare = self.places.available_permits() / 2;
                 let spare = (0..spare).filter_map(|_| self.places.clone().try_acquire_owned().ok());
                 let rest = state.bench.rest(std::iter::once(place).chain(spare), Instant::now());
-                tracing::warn!(server = self.address(), logins = alive, rest_ms = rest.as_millis() as u64, error = %chain(&error), "The \
-                    server takes no more logins now; those that are there do the work.");
+                tracing::warn!(server = self.address(), logins = alive,
+                    rest_ms = rest.as_millis() as u64, error = %chain(&error),
+                        "The server takes no more logins now; those that are there do the work.");
                 return Ok(());
             }
             _ if alive == 0 && error.is_transient() => {

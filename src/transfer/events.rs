@@ -105,7 +105,8 @@ impl<'a> Call<'a> {
         let Self { kind, source, address, path, begun, .. } = self;
         let micros = micros(begun.elapsed());
         let (class, error) = failure.unzip();
-        tracing::info!(target: TARGET, watch = CALL, kind, source, address, %path, outcome, bytes, micros, class, error);
+        tracing::info!(target: TARGET, watch = CALL, kind, source, address, %path, outcome, bytes,
+            micros, class, error);
     }
 }
 
@@ -147,13 +148,15 @@ pub fn file(source: &str, file: &RemoteFile, outcome: &Outcome) {
     let lag_seconds = file
         .modified
         .map(|modified| (time::OffsetDateTime::now_utc() - modified.at).as_seconds_f64().max(0.0));
-    tracing::info!(target: TARGET, watch = FILE, source, outcome = word, bytes = ingested.bytes, lag_seconds);
+    tracing::info!(target: TARGET, watch = FILE, source, outcome = word, bytes = ingested.bytes,
+        lag_seconds);
 }
 
 /// A source is surveyed: what `report` holds now is decided, and is not told again.
 pub fn surveyed(report: &SourceReport) {
     let SourceReport { source, unchanged, skipped, gone, deferred, failed, .. } = report;
-    tracing::info!(target: TARGET, watch = FILES, source, unchanged, skipped, gone, deferred, failed);
+    tracing::info!(target: TARGET, watch = FILES, source, unchanged, skipped, gone, deferred,
+        failed);
     for line in &report.failures {
         let (class, error, path) = (line.problem.class.word(), &line.problem.message, &line.path);
         let hint = &*line.problem.hint;
@@ -176,14 +179,14 @@ pub(crate) async fn source_ended(run: &Run, report: &SourceReport) {
             .map_or_else(|| (run.started, 1), |(since, before)| (since, before.saturating_add(1)));
         let (class, since) = (class.word(), since.format(&Rfc3339).unwrap_or_default());
         if report.unusable {
-            tracing::error!(source, address, class, error = message, %hint, since, runs, "A source \
-                could not be worked on.");
+            tracing::error!(source, address, class, error = message, %hint, since, runs,
+                "A source could not be worked on.");
         } else if class == Class::Interrupted.word() {
-            tracing::warn!(source, address, class, error = message, %hint, "The work on a source \
-                was stopped.");
+            tracing::warn!(source, address, class, error = message, %hint,
+                "The work on a source was stopped.");
         } else {
-            tracing::error!(source, address, class, error = message, %hint, since, runs, "Not all \
-                of a source could be worked on.");
+            tracing::error!(source, address, class, error = message, %hint, since, runs,
+                "Not all of a source could be worked on.");
         }
     }
 }

@@ -117,7 +117,8 @@ async fn any(State(Host(port)): State<Host>, request: Request) -> Response {
         let (kind, page) = page.split_once('/').unwrap_or((page, ""));
         json!({ "kind": kind, "page": page })
     });
-    let mut asked = json!({ "Url": format!("http://localhost{}", head.uri), "Method": head.method.as_str(), "Query": query, "Headers": headers, "Params": params });
+    let mut asked = json!({ "Url": format!("http://localhost{}", head.uri),
+        "Method": head.method.as_str(), "Query": query, "Headers": headers, "Params": params });
     let body: Bytes = to_bytes(body, 1 << 20).await.expect("a small body");
     if !body.is_empty() {
         asked["Body"] = Value::from(String::from_utf8_lossy(&body));
@@ -194,7 +195,8 @@ async fn a_person_finds_starts_and_follows_runs_with_and_without_javascript() {
     let encoded =
         |key: &str| url::form_urlencoded::byte_serialize(key.as_bytes()).collect::<String>();
     let settings = json!({
-        "origin": origin, "readKey": encoded(READ_KEY), "startKey": START_KEY, "pictures": pictures, "chromium": programs.chromium, "tools": programs.packages,
+        "origin": origin, "readKey": encoded(READ_KEY), "startKey": START_KEY, "pictures": pictures,
+        "chromium": programs.chromium, "tools": programs.packages,
     });
     let played = tokio::task::spawn_blocking(move || play(&programs, &settings, &latch))
         .await

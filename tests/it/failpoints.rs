@@ -231,7 +231,8 @@ impl Office<'_> {
         for _ in 0..4 {
             let Some(open) = self.open() else { return };
             for piece in 0..4 {
-                let message = json!({ "run": self.run, "source": "acme", "task": "piece", "pass": open.id, "piece": format!("{piece:05}") });
+                let message = json!({ "run": self.run, "source": "acme", "task": "piece",
+                    "pass": open.id, "piece": format!("{piece:05}") });
                 if self.open().is_none() || post(worker.port, &message, &enough).is_none() {
                     return;
                 }
@@ -242,7 +243,9 @@ impl Office<'_> {
 
 /// Posts a message to `IngestQueue`. `None` if there is no answer.
 fn post(port: u16, message: &Value, enough: &impl Fn() -> bool) -> Option<u16> {
-    let payload = json!({ "Data": { "work": message }, "Metadata": { "DequeueCount": "1", "sys": { "MethodName": "IngestQueue" } } }).to_string();
+    let payload = json!({ "Data": { "work": message },
+        "Metadata": { "DequeueCount": "1", "sys": { "MethodName": "IngestQueue" } } })
+    .to_string();
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
     let head = format!(

@@ -25,12 +25,16 @@ pub fn timer() -> String {
 pub fn http(method: &str, path: &str, query: Value, body: Option<&str>) -> String {
     let mut request = json!({
         "Url": format!("http://localhost:7071{path}"), "Method": method, "Query": query,
-        "Headers": { "Host": ["localhost:7071"], "User-Agent": ["test"] }, "Params": {}, "Identities": [],
+        "Headers": { "Host": ["localhost:7071"], "User-Agent": ["test"] }, "Params": {},
+        "Identities": [],
     });
     if let Some(body) = body {
         request["Body"] = Value::from(body);
     }
-    json!({ "Data": { "req": request }, "Metadata": { "Query": query, "Headers": {}, "sys": { "MethodName": "Ingest" } } }).to_string()
+    json!({ "Data": { "req": request },
+        "Metadata": { "Query": query, "Headers": {},
+            "sys": { "MethodName": "Ingest" } } })
+    .to_string()
 }
 
 /// A call for a run over these sources, or over all.

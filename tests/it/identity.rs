@@ -59,7 +59,8 @@ fn token() -> String {
     let now = OffsetDateTime::now_utc().unix_timestamp();
     let part = |json: serde_json::Value| URL_SAFE_NO_PAD.encode(json.to_string());
     let claims = serde_json::json!({
-        "aud": "https://storage.azure.com", "iss": "https://sts.windows.net/00000000-0000-0000-0000-000000000000/",
+        "aud": "https://storage.azure.com",
+        "iss": "https://sts.windows.net/00000000-0000-0000-0000-000000000000/",
         "appid": "client-0001", "oid": "object-0002", "tid": "tenant-0003",
         "iat": now - 60, "nbf": now - 60, "exp": now + 3600,
     });
@@ -70,7 +71,8 @@ fn token() -> String {
     ]
     .join(".");
     serde_json::json!({
-        "access_token": token, "expires_on": (now + 3600).to_string(), "resource": "https://storage.azure.com", "token_type": "Bearer",
+        "access_token": token, "expires_on": (now + 3600).to_string(),
+        "resource": "https://storage.azure.com", "token_type": "Bearer",
     })
     .to_string()
 }
@@ -294,8 +296,9 @@ fn authority() -> (String, String, Arc<Mutex<Vec<String>>>) {
                 .expect("not poisoned")
                 .push(String::from_utf8_lossy(&request).into_owned());
             let jwt: serde_json::Value = serde_json::from_str(&token()).expect("JSON");
-            let body = serde_json::json!({ "token_type": "Bearer", "expires_in": 3600, "ext_expires_in": 3600, "access_token": jwt["access_token"] })
-                .to_string();
+            let body = serde_json::json!({ "token_type": "Bearer", "expires_in": 3600,
+                "ext_expires_in": 3600, "access_token": jwt["access_token"] })
+            .to_string();
             let answer = format!(
                 "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: \
                 {}\r\nconnection: close\r\n\r\n{body}",

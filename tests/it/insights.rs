@@ -421,7 +421,8 @@ async fn telemetry_carries_a_token_of_the_managed_identity_and_nobody_hears_it()
     let world = World::new(FOLDER).await;
     let ingestion = Ingestion::start(Mood::Well);
     let end = time::OffsetDateTime::now_utc().unix_timestamp() + 3600;
-    let token = serde_json::json!({ "access_token": "canary-t0ken", "expires_on": end.to_string(), "resource": "https://monitor.azure.com", "token_type": "Bearer" });
+    let token = serde_json::json!({ "access_token": "canary-t0ken", "expires_on": end.to_string(),
+        "resource": "https://monitor.azure.com", "token_type": "Bearer" });
     let identity = Server::start(move |_| Some((200, token.to_string())));
     let endpoint = format!("http://{}/msi/token", identity.address);
     let settings = [

@@ -74,7 +74,8 @@ async fn accept(listener: TcpListener, shared: Arc<DemoFtpShared>) {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    connections.spawn(control::serve(stream, peer, shared.clone(), Guest::arrive(&shared.counts)));
+                    connections.spawn(control::serve(stream, peer, shared.clone(),
+                        Guest::arrive(&shared.counts)));
                 }
                 // Out of file handles, perhaps: that may pass.
                 Err(error) => {

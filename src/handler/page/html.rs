@@ -203,7 +203,8 @@ pub fn section(
         div.head { h3 { bdi { (pass.source) } } (word(&pass.status)) }
         @if !pass.address.is_empty() { div.quiet.small { bdi { (pass.address) } } }
         @if let (true, Some(to_fetch)) = (pass.is_running(), pass.bytes_to_fetch) {
-            @let words = format!("{} of {} fetched", in_bytes(pass.bytes_fetched), in_bytes(to_fetch));
+            @let words = format!("{} of {} fetched", in_bytes(pass.bytes_fetched),
+                in_bytes(to_fetch));
             (progress(pass, &words)) div.bar-words { (words) }
         }
         (bar(pass))

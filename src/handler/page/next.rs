@@ -100,10 +100,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_panics_and_what_comes_next_is_later(text in r"[0-9*/,\-a-zA-Z ]{0,40}", at in 0i64..4_102_444_800) {
+        fn no_text_panics_and_what_comes_next_is_later(text in r"[0-9*/,\-a-zA-Z ]{0,40}",
+            at in 0i64..4_102_444_800) {
             let now = OffsetDateTime::from_unix_timestamp(at).expect("a time");
             prop_assert!(next(&text, now).is_none_or(|next| next > now));
-            prop_assert!(next("*/7 */11 * * * *", now).is_some_and(|next| next > now && next - now < Duration::minutes(61)));
+            prop_assert!(next("*/7 */11 * * * *",
+                now).is_some_and(|next| next > now && next - now < Duration::minutes(61)));
         }
     }
 }

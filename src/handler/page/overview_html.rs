@@ -155,7 +155,8 @@ pub fn need(frame: &Frame<'_>, source: &SourceState) -> Markup {
                     p { "See whether the schedule still starts runs, and what the log says." }
                 }
                 p.acts.s {
-                    @if let Some(run) = &source.run { (run_link(frame, run, &html! { "Last run" })) }
+                    @if let Some(run) = &source.run { (run_link(frame,
+                        run, &html! { "Last run" })) }
                 }
             }
         }
@@ -217,7 +218,8 @@ pub fn arrived(frame: &Frame<'_>, files: &[ArrivedFile]) -> Markup {
                             }
                             td.ar-s role="cell" { bdi { (came.source) } }
                             td.n.ar-n role="cell" {
-                                @match came.size { Some(size) => (in_bytes(size)), None => "unknown" }
+                                @match came.size { Some(size) => (in_bytes(size)),
+                                    None => "unknown" }
                             }
                         }
                     }

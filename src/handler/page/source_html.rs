@@ -106,7 +106,8 @@ fn about(source: &SourceState) -> Markup {
             dt { "Complete up to" } dd { (known(source.complete_up_to)) }
             dt { "Looked" } dd { (known(source.looked)) }
             dt { "Looks again" }
-            dd { @match source.next { Some(next) => (at(next)), None => "No schedule is known here" } }
+            dd { @match source.next { Some(next) => (at(next)),
+                None => "No schedule is known here" } }
             @if !source.address.is_empty() { dt { "Server" } dd { bdi { (source.address) } } }
             dt { "Listed" } dd { (number(source.listed)) }
             dt { "Waiting" } dd { (number(source.waiting)) }

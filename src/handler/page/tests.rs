@@ -46,8 +46,10 @@ async fn put(store: &Arc<dyn Store>, name: &str, value: &Value) {
 fn pass(text: &str) -> Value {
     let problem = json!({ "path": text, "class": text, "message": text, "hint": text });
     json!({
-        "source": text, "address": text, "status": text, "listed": 5, "ingested": 1, "unchanged": 1, "skipped": 1, "gone": 0, "deferred": 1, "failed": 1,
-        "bytes": 4096, "blobs": 1, "skipped_by_reason": { text: 1 }, "deferred_by_reason": { text: 1 }, "deferred_files": [text],
+        "source": text, "address": text, "status": text, "listed": 5, "ingested": 1, "unchanged": 1,
+        "skipped": 1, "gone": 0, "deferred": 1, "failed": 1,
+        "bytes": 4096, "blobs": 1, "skipped_by_reason": { text: 1 },
+        "deferred_by_reason": { text: 1 }, "deferred_files": [text],
         "failures": [problem], "problems": [problem], "notes": [text], "unparsed_lines": 1,
     })
 }
@@ -270,7 +272,8 @@ async fn pages_keep_to_themselves() {
 async fn secrets_that_a_report_holds_are_not_shown() {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
     let id = run_id(OffsetDateTime::now_utc());
-    let report = json!({ "run": id, "started": "2026-11-23T09:00:00Z", "ended": "2026-11-23T09:00:05Z", "source": "acme", "notes": ["530 \
+    let report = json!({ "run": id, "started": "2026-11-23T09:00:00Z",
+        "ended": "2026-11-23T09:00:05Z", "source": "acme", "notes": ["530 \
         s3cret-word"] });
     put(&store, &format!("_blobferry/acme/runs/{}/{id}.json", &id[..8]), &report).await;
     let html = ask(&store, &StatusQuery::One(id), &[]).await.page.expect("a page");
@@ -287,9 +290,8 @@ async fn a_running_run_reloads_and_an_empty_store_says_so() {
             && html.contains("data-running=\"no\"")
     );
     let mut record = RunRecord::new(Trigger::Http, "i", OffsetDateTime::now_utc());
-    record.sources = vec![
-        json!({ "source": "acme", "status": "running", "bytes_to_fetch": 2048, "bytes_fetched": 1024, "ingested": 3 }),
-    ];
+    record.sources = vec![json!({ "source": "acme", "status": "running", "bytes_to_fetch": 2048,
+            "bytes_fetched": 1024, "ingested": 3 })];
     Records::new(StateStore::new(store.clone(), Redactor::default(), Policy::default()))
         .put(&record)
         .await

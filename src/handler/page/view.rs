@@ -357,7 +357,9 @@ mod tests {
     #[test]
     fn reports_of_the_command_line_make_runs() {
         let stored = |run: &str, source: &str, status: &str| -> PageStored {
-            let value = json!({ "run": run, "started": "2026-11-23T09:00:00Z", "ended": "2026-11-23T09:00:05Z", "status": status, "source": source, "listed": 2, "ingested": 2, "bytes": 7 });
+            let value = json!({ "run": run, "started": "2026-11-23T09:00:00Z",
+                "ended": "2026-11-23T09:00:05Z", "status": status, "source": source, "listed": 2,
+                "ingested": 2, "bytes": 7 });
             serde_json::from_value(value).expect("a report")
         };
         let runs = PageRun::of_reports(vec![
@@ -391,7 +393,10 @@ mod tests {
 
     #[test]
     fn a_failed_file_is_found_in_the_runs_before() {
-        let failing = |path: &str| json!({ "source": "acme", "status": "degraded", "failures": [{ "path": path, "class": "permission" }] });
+        let failing = |path: &str| {
+            json!({ "source": "acme", "status": "degraded",
+            "failures": [{ "path": path, "class": "permission" }] })
+        };
         let other =
             json!({ "source": "other", "failures": [{ "path": "/a", "class": "stalled" }] });
         let runs = [
@@ -442,7 +447,8 @@ mod tests {
 
     #[test]
     fn a_source_stands_by_its_runs_where_nothing_else_is_known() {
-        let bad = json!({ "source": "acme", "status": "degraded", "failures": [{ "path": "/a", "class": "permission" }] });
+        let bad = json!({ "source": "acme", "status": "degraded",
+            "failures": [{ "path": "/a", "class": "permission" }] });
         let good = json!({ "source": "acme", "status": "ok", "listed": 1, "unchanged": 1 });
         let runs = [run(10, vec![bad.clone()]), run(70, vec![bad]), run(130, vec![good])];
         let of = |runs: &[PageRun], name: &str| {

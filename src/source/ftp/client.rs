@@ -212,8 +212,9 @@ impl FtpClient {
             Ok(_) => account.learned.takes_many.store(true, Ordering::Relaxed),
             // It may be anything; but the next try must not depend on this.
             Err(error) if !known && error.class() != Class::Busy => {
-                tracing::debug!(server = %account.address, error = crate::model::chain(error), "Several \
-                    commands at once were not answered: from now on they are sent one by one.");
+                tracing::debug!(server = %account.address, error = crate::model::chain(error),
+                    "Several commands at once were not answered: from now on they are sent one by \
+                        one.");
                 account.learned.one_by_one.store(true, Ordering::Relaxed);
             }
             Err(_) => {}

@@ -278,6 +278,19 @@ impl Scene<'_> {
     }
 }
 
+/// vsftpd and pure-ftpd do not take back the doubling of 0xFF that the protocol's Telnet rules
+/// demand, so that a file which is there seems to be missing. That must not look like "vanished".
+pub(super) fn refused_path(scene: Scene<'_>, path: &RemotePath, reply: &FtpReply) -> SourceError {
+    if reply.code == 550 && !reply.denies() && path.as_bytes().contains(&0xFF) {
+        let why = format!(
+            "the name holds a byte 0xFF, which this server cannot be asked for: {}",
+            reply.text()
+        );
+        return scene.fault(Class::Protocol, why).session_survives();
+    }
+    scene.refused(reply)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -323,7 +323,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_break_the_parser(bytes in proptest::collection::vec(any::<u8>(), 0..600), step in 1usize..50) {
+        fn no_bytes_break_the_parser(bytes in proptest::collection::vec(any::<u8>(), 0..600),
+            step in 1usize..50) {
             split(&bytes, step, Dialect::Mlsd);
             split(&bytes, step, Dialect::List);
         }
@@ -338,7 +339,8 @@ mod tests {
 
         #[test]
         fn every_name_comes_back_as_it_was(name in proptest::collection::vec(any::<u8>(), 1..80)) {
-            prop_assume!(!name.iter().any(|b| matches!(b, b'\r' | b'\n' | b'/' | 0)) && name != b"." && name != b"..");
+            prop_assume!(!name.iter().any(|b| matches!(b,
+                b'\r' | b'\n' | b'/' | 0)) && name != b"." && name != b"..");
             for (head, dialect) in [
                 ("type=file;size=3;modify=20261120101112; ", Dialect::Mlsd),
                 ("-rw-r--r--   1 ftp      ftp             3 Nov 20 10:11 ", Dialect::List),

@@ -24,6 +24,7 @@ mod mlsd;
 mod months;
 mod opening;
 mod passive;
+mod searching;
 mod session;
 mod short_keys;
 mod text;

@@ -172,7 +172,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_reply_breaks_the_reader(bytes in proptest::collection::vec(any::<u8>(), 0..80), text in "22[79] \
+        fn no_reply_breaks_the_reader(bytes in proptest::collection::vec(any::<u8>(), 0..80),
+            text in "22[79] \
             [(|0-9,)]{0,40}") {
             for reply in [bytes.as_slice(), text.as_bytes()] {
                 for extended in [true, false] {

@@ -8,22 +8,17 @@ use async_trait::async_trait;
 use super::account::TransferType;
 use super::client::FtpClient;
 use super::download::FtpReading;
-use super::fault::{FtpReply, Scene};
+use super::fault::{FtpReply, Scene, refused_path};
 use super::features;
 use super::listing::unreachable;
 use super::text::{sizeless, without_size};
 use super::transfer::{FtpOpened, FtpTransfer};
 use super::ways::{self, size_of, time_of};
-use crate::model::failure::{Class, Failure};
+use crate::model::failure::Class;
 use crate::model::{ModifiedTime, RemoteFile, RemotePath};
-use crate::source::bounded::{ListingBound, MOST_LOOKED_THROUGH};
 use crate::source::contract::{Download, Listed, Op, Session, SourceError};
 use crate::source::finding::Finding;
 use crate::source::ftp::described::{FtpTold, ToldByMlst, told, told_by_mlst, told_plainly};
-
-/// How often a folder that could not be entered, but is there, is tried again: once for each folder
-/// that somebody else may be making at this moment, in any path of a sensible depth.
-const LOOKS: u32 = 4;
 
 /// Names of a folder of which the server does not tell what they are, at most.
 const MOST_UNTOLD: usize = 100_000;
@@ -33,7 +28,7 @@ const NO_KIND: &str =
 
 /// One login.
 pub(crate) struct FtpSession {
-    client: FtpClient,
+    pub(super) client: FtpClient,
     /// Whether transfers can begin in the middle, as far as we know.
     resumes: bool,
 }
@@ -54,7 +49,7 @@ impl FtpSession {
     }
 
     /// Goes to `dir`; the refusal, if the server has one.
-    async fn enter(
+    pub(super) async fn enter(
         &mut self,
         scene: Scene<'_>,
         dir: &RemotePath,
@@ -64,7 +59,7 @@ impl FtpSession {
     }
 
     /// Lists the directory that the session stands in.
-    async fn list_here(
+    pub(super) async fn list_here(
         &mut self,
         op: Op,
         dir: &RemotePath,
@@ -193,118 +188,6 @@ impl FtpSession {
             Some(reply) if reply.code == 550 => Listed::Unreachable(file.path, NO_KIND),
             Some(reply) => return Err(scene.refused(&reply)),
         })
-    }
-
-    async fn find_in_listing(
-        &mut self,
-        scene: Scene<'_>,
-        path: &RemotePath,
-    ) -> Result<Option<RemoteFile>, SourceError> {
-        match self.search(scene, path).await? {
-            Some(Listed::File(file) | Listed::Untold(file)) => Ok(Some(file)),
-            _ => Ok(None),
-        }
-    }
-
-    /// Looks for `path` in the listing of its folder, or, where that cannot be entered, for the
-    /// folder in the one above, up to the root: a server's bare "failed" may mean a missing file
-    /// as well as a closed one, and only the missing one may be taken for vanished.
-    async fn search(
-        &mut self,
-        scene: Scene<'_>,
-        path: &RemotePath,
-    ) -> Result<Option<Listed>, SourceError> {
-        let mut wanted = path.clone();
-        let mut looks = 0;
-        loop {
-            let dir = wanted.parent();
-            match self.enter(scene, &dir).await? {
-                Some(reply) if reply.code == 550 && reply.says_missing() => return Ok(None),
-                Some(reply) if reply.code == 550 && !reply.denies() && dir.as_bytes() != b"/" => {
-                    wanted = dir
-                }
-                Some(reply) => return Err(refused_path(scene, &dir, &reply)),
-                None => {
-                    let found = self.search_here(scene, &dir, &wanted).await?;
-                    looks += 1;
-                    return match found {
-                        // Another session may have made the folder after it could not be entered.
-                        Some(_) if wanted != *path && looks < LOOKS => {
-                            wanted = path.clone();
-                            continue;
-                        }
-                        Some(_) if wanted != *path => Err(scene
-                            .fault(Class::Permission, format!("`{wanted}` cannot be entered"))
-                            .session_survives()),
-                        found => Ok(found),
-                    };
-                }
-            }
-        }
-    }
-
-    async fn search_here(
-        &mut self,
-        scene: Scene<'_>,
-        dir: &RemotePath,
-        wanted: &RemotePath,
-    ) -> Result<Option<Listed>, SourceError> {
-        let (mut found, mut doubt) = (None, None);
-        let bound = ListingBound::new(MOST_LOOKED_THROUGH);
-        let mut visit = |listed: Listed| {
-            bound.count(&listed);
-            match &listed {
-                Listed::Unparsed(line) => doubt = Some(line.clone()),
-                listed if listed.path() == Some(wanted) => found = Some(listed.clone()),
-                _ => {}
-            }
-        };
-        let listing = self.list_here(scene.op, dir, &mut visit);
-        bound.hold(scene.address, dir, listing).await?;
-        match (found, doubt) {
-            (None, Some(line)) => Err(scene
-                .fault(
-                    Class::ListingFailed,
-                    format!("it may be in this line of the listing: {line}"),
-                )
-                .session_survives()),
-            (found, _) => Ok(found),
-        }
-    }
-
-    /// What a refusal to read or to enter `path` means.
-    async fn explained(
-        &mut self,
-        scene: Scene<'_>,
-        path: &RemotePath,
-        reply: &FtpReply,
-    ) -> SourceError {
-        if scene.op == Op::List && reply.denies() && self.client.here.is_none() {
-            let text = format!(
-                "{}; if this user may only go on from the folder of the login, write `/~/` before \
-                    the path in `url`",
-                reply.text()
-            );
-            return scene.fault(scene.refused(reply).class(), text).session_survives();
-        }
-        if reply.code != 550
-            || reply.denies()
-            || reply.says_missing()
-            || path.as_bytes() == b"/"
-            || path.as_bytes().contains(&0xFF)
-        {
-            return refused_path(scene, path, reply);
-        }
-        match self.search(scene, path).await {
-            Ok(None) => refused_path(scene, path, reply),
-            Ok(Some(Listed::File(_))) if scene.op == Op::List => {
-                scene.fault(Class::NotFound, "it is a file, not a folder").session_survives()
-            }
-            Ok(Some(_)) => scene
-                .fault(Class::Permission, format!("it is there, but: {}", reply.text()))
-                .session_survives(),
-            Err(error) => error,
-        }
     }
 
     /// `Ok(None)` when it is done, the refusal otherwise.
@@ -527,17 +410,4 @@ fn check_path(scene: Scene<'_>, path: &RemotePath) -> Result<(), SourceError> {
         Some(why) => Err(scene.fault(Class::Protocol, why).session_survives()),
         None => Ok(()),
     }
-}
-
-/// vsftpd and pure-ftpd do not take back the doubling of 0xFF that the protocol's Telnet rules
-/// demand, so that a file which is there seems to be missing. That must not look like "vanished".
-fn refused_path(scene: Scene<'_>, path: &RemotePath, reply: &FtpReply) -> SourceError {
-    if reply.code == 550 && !reply.denies() && path.as_bytes().contains(&0xFF) {
-        let why = format!(
-            "the name holds a byte 0xFF, which this server cannot be asked for: {}",
-            reply.text()
-        );
-        return scene.fault(Class::Protocol, why).session_survives();
-    }
-    scene.refused(reply)
 }

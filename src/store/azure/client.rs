@@ -168,14 +168,15 @@ impl Policy for Log {
         let ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
         match &result {
             Ok(response) => {
-                tracing::debug!(method = %method.as_str(), path, status = u16::from(response.status()), ms, "Asked \
-                    storage.");
+                tracing::debug!(method = %method.as_str(), path,
+                    status = u16::from(response.status()), ms,
+                    "Asked storage.");
             }
             // The error itself is told by a caller that handles it, without the URL that it may
             // hold.
             Err(_) => {
-                tracing::debug!(method = %method.as_str(), path, ms, "Asked storage without an \
-                    answer.")
+                tracing::debug!(method = %method.as_str(), path, ms,
+                    "Asked storage without an answer.")
             }
         }
         result

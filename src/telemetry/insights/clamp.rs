@@ -59,7 +59,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_text_of_any_characters_is_cut_between_two_of_them(text in "\\PC{0,60}", most in 3usize..60) {
+        fn a_text_of_any_characters_is_cut_between_two_of_them(text in "\\PC{0,60}",
+            most in 3usize..60) {
             let short = cut(text.clone(), most);
             prop_assert!(short.len() <= most);
             prop_assert!(text.len() > most || short == text);

@@ -9,7 +9,8 @@ use crate::model::chain;
 use crate::model::failure::{Class, Failure};
 use crate::report::{Ingested, Problem, Proof};
 use crate::store::contract::Upload;
-use crate::transfer::archive::members::{self, ProvenArchive};
+use crate::transfer::archive::checking::{self, ProvenArchive};
+use crate::transfer::archive::members;
 use crate::transfer::archive::quarantine;
 use crate::transfer::commit::Claim;
 use crate::transfer::context::Pass;
@@ -30,7 +31,7 @@ pub(crate) async fn ingest(
     claim: Claim,
     upload: &Upload,
 ) -> Result<Ingested, TransferError> {
-    let archive = members::archive(pass, &identity.file.path, format, &spool);
+    let archive = checking::archive(pass, &identity.file.path, format, &spool);
     // Nothing, not even the original, becomes visible before the archive has proved whole.
     let proven = match prove(pass, transfer, identity, archive).await {
         Ok(Some(proven)) => proven,
@@ -119,7 +120,11 @@ pub(crate) async fn prove(
         Nature::Document => pass.source.unpacking.unpack_documents,
         Nature::Beginning | Nature::Other => false,
     };
-    if opens { members::check(pass, transfer, identity, archive).await.map(Some) } else { Ok(None) }
+    if opens {
+        checking::check(pass, transfer, identity, archive).await.map(Some)
+    } else {
+        Ok(None)
+    }
 }
 
 /// What is remembered of archives that a limit refused.

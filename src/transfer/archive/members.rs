@@ -1,7 +1,6 @@
 //! An archive's members to blobs: proved as a whole first, stored one by one, its manifest last.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, TryStreamExt};
@@ -9,21 +8,18 @@ use md5::{Digest, Md5};
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 
 use crate::archive::checked_members::CheckedMembers;
-use crate::archive::contract::{Format, Member, MemberKind, Partial, UnpackError};
-use crate::archive::options::ArchiveOptions;
-use crate::archive::spool_reader::Spool;
-use crate::archive::unpack::{Archive, CheckWish, Part, Parts, Proven};
+use crate::archive::contract::{Member, MemberKind};
+use crate::archive::unpack::{Part, Parts};
 use crate::archive::verify::Checked;
-use crate::archive::verify::Taker;
 use crate::failpoint::{failpoint, left_out};
 use crate::model::{self, BlobName, RemotePath};
 use crate::report::Ingested;
 use crate::rules::equality;
 use crate::rules::naming::escaped_for_metadata;
-use crate::rules::plan::Why;
 use crate::rules::verify;
 use crate::store::contract::{BLOCK_BYTES, BlobInfo, Condition, Upload};
-use crate::transfer::archive::early_upload::{self, EarlyStaged, EarlyUpload};
+use crate::transfer::archive::checking::ProvenArchive;
+use crate::transfer::archive::early_upload::EarlyStaged;
 use crate::transfer::archive::manifest::{self, Manifest, ManifestMember};
 use crate::transfer::archive::manifest_writing::{self, ManifestMembers};
 use crate::transfer::archive::nested::{self, Unchanged};
@@ -38,158 +34,13 @@ use crate::transfer::identity::{MemberOf, TransferIdentity};
 use crate::transfer::permits::SlotPermit;
 use crate::transfer::request::Transfer;
 use crate::transfer::settings::is_wanted;
-use crate::transfer::settings::{Archives, MemberGlobs, Versions};
+use crate::transfer::settings::{Archives, MemberGlobs};
 use crate::transfer::upload::{Arrived, Intake, Look, Whole};
 
 /// Members on their way to the store at once, of one archive, at least.
 const MEMBERS_AT_ONCE: usize = 8;
 /// And at most, while the run has slots that no file waits for.
 const MOST_MEMBERS: usize = 64;
-/// Bytes of one archive's members that are kept from the check, at most.
-const KEPT_BYTES: u64 = 32 << 20;
-
-/// An archive that was read to its end and held.
-pub struct ProvenArchive {
-    archive: Archive,
-    proven: Proven,
-    look_first: bool,
-    /// Members that are in the store already and were not read, by index.
-    known: HashMap<usize, Stored>,
-    /// Archives in it whose members are in the store already and were not read, by index.
-    unchanged: HashMap<usize, Unchanged>,
-    /// Large members that were staged while they were checked.
-    staged: Vec<EarlyStaged>,
-    /// Where each member goes.
-    plans: MemberPlans,
-    /// Holds the room of members that were kept.
-    _kept: Arc<EarlyUpload>,
-}
-
-/// The archive in `spool`, and how its source wants it read.
-pub(crate) fn archive(
-    pass: &Pass,
-    file: &RemotePath,
-    format: &'static dyn Format,
-    spool: &Spool,
-) -> Archive {
-    let unpacking = &pass.source.unpacking;
-    let below = String::from_utf8_lossy(file.below(&pass.source.root).unwrap_or(file.as_bytes()));
-    // Those of this file first: they are meant for it.
-    let own = unpacking
-        .file_passwords
-        .iter()
-        .filter(|(globs, _)| globs.matches(&below))
-        .map(|(_, password)| password.clone());
-    let passwords = own.chain(unpacking.passwords.iter().cloned()).collect();
-    let limits = unpacking.own_limits.over(&pass.run.limits.archive);
-    let options =
-        ArchiveOptions { file_name: file.file_name_text(), passwords, limits, ..unpacking.clone() };
-    Archive {
-        format,
-        spool: spool.clone(),
-        options: Arc::new(options),
-        spooler: pass.run.spooler.clone(),
-        recognise: crate::archive::recognise,
-    }
-}
-
-/// Reads the archive to its end: nothing of it may become visible before that has gone well.
-pub(crate) async fn check(
-    pass: &Pass,
-    transfer: &Transfer,
-    identity: &TransferIdentity<'_>,
-    archive: Archive,
-) -> Result<ProvenArchive, TransferError> {
-    let checked = |wish, taker| archive.check_for(wish, taker);
-    let (proven, look_first, staged, kept) =
-        check_ahead(pass, transfer, identity, &archive, checked).await?;
-    let (plans, staged) = planned_or_abandoned(pass, identity, &proven.members, staged).await?;
-    Ok(ProvenArchive {
-        proven,
-        archive,
-        look_first,
-        known: HashMap::new(),
-        unchanged: HashMap::new(),
-        staged,
-        plans,
-        _kept: kept,
-    })
-}
-
-/// Which members of the outermost archive are read, and what is known of others, by their places in
-/// it.
-#[derive(Default)]
-pub(crate) struct Selection {
-    /// Those that are read.
-    pub wanted: Vec<bool>,
-    /// Those that are in the store already.
-    pub known: HashMap<usize, Stored>,
-    /// Archives whose members are.
-    pub unchanged: HashMap<usize, Unchanged>,
-}
-
-/// Like [`check`], of an archive of which only the places of wanted members are there.
-pub(crate) async fn check_some(
-    pass: &Pass,
-    transfer: &Transfer,
-    identity: &TransferIdentity<'_>,
-    archive: Archive,
-    format: &'static dyn Partial,
-    selection: Selection,
-) -> Result<ProvenArchive, TransferError> {
-    let Selection { wanted, known, unchanged } = selection;
-    let checked = |wish, taker| archive.check_some_of(format, wanted, wish, taker);
-    let (proven, look_first, staged, kept) =
-        check_ahead(pass, transfer, identity, &archive, checked).await?;
-    // Inner archives that were opened shift those behind them.
-    let known =
-        known.into_iter().filter_map(|(at, stored)| Some((proven.first_of(at)?, stored))).collect();
-    let unchanged = unchanged
-        .into_iter()
-        .filter_map(|(at, inner)| Some((proven.first_of(at)?, inner)))
-        .collect();
-    let (plans, staged) = planned_or_abandoned(pass, identity, &proven.members, staged).await?;
-    Ok(ProvenArchive { proven, archive, look_first, known, unchanged, staged, plans, _kept: kept })
-}
-
-/// Checks an archive and stages its large members meanwhile, which spares unpacking them once more.
-async fn check_ahead<F: Future<Output = Result<Proven, UnpackError>>>(
-    pass: &Pass,
-    transfer: &Transfer,
-    identity: &TransferIdentity<'_>,
-    archive: &Archive,
-    check: impl FnOnce(CheckWish, Option<Arc<dyn Taker>>) -> F,
-) -> Result<(Proven, bool, Vec<EarlyStaged>, Arc<EarlyUpload>), TransferError> {
-    let look_first = transfer.why != Why::New
-        || pass.ledger.unclean()
-        || pass.source.versions == Versions::Overwrite
-        || pass.source.adopt;
-    // Where equal content may be there already it is hashed first: what need not be sent again is
-    // worth more.
-    let (ahead, large) = EarlyUpload::new(pass, !look_first);
-    let taker: Arc<dyn Taker> = ahead.clone();
-    let checking = async {
-        let proven =
-            check(CheckWish { keep_bytes: KEPT_BYTES, md5: look_first }, Some(taker)).await;
-        // Nothing more comes: the staging ends when it has all.
-        ahead.close();
-        let mut proven = proven?;
-        early_upload::hash_kept(&pass.run, &mut proven.members).await?;
-        Ok(proven)
-    };
-    let (proven, staged) =
-        tokio::join!(checking, large.stage(pass, identity, archive.format.name()));
-    match (proven, staged) {
-        (Ok(proven), Ok(staged)) => Ok((proven, look_first, staged, ahead)),
-        (Ok(_), Err(error)) => Err(error),
-        (Err(error), staged) => {
-            for staged in staged.unwrap_or_default() {
-                staged.abandon(pass).await;
-            }
-            Err(error)
-        }
-    }
-}
 
 /// Stores every member of a checked archive, then its manifest.
 pub(crate) async fn store(
@@ -256,24 +107,6 @@ pub(crate) async fn store(
     manifest_writing::write(pass, identity, manifest, told.iter(), &ingested).await?;
     ingested.proof.archive = Some(manifest::name_of(&pass.source.name, identity.version));
     Ok(ingested)
-}
-
-/// A place for each member, or nothing of the archive is stored.
-async fn planned_or_abandoned(
-    pass: &Pass,
-    identity: &TransferIdentity<'_>,
-    checked: &CheckedMembers,
-    staged: Vec<EarlyStaged>,
-) -> Result<(MemberPlans, Vec<EarlyStaged>), TransferError> {
-    match MemberPlans::of(pass, identity, checked) {
-        Ok(plans) => Ok((plans, staged)),
-        Err(error) => {
-            for staged in staged {
-                staged.abandon(pass).await;
-            }
-            Err(error.into())
-        }
-    }
 }
 
 /// Those of `staged` that were staged for what their members turned out to be, by index; the others

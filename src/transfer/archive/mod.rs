@@ -1,5 +1,6 @@
 //! One archive: its members uploaded, its manifest written, or its original kept.
 
+pub(crate) mod checking;
 pub mod early_upload;
 pub mod ingest;
 pub(crate) mod manifest;

@@ -19,8 +19,8 @@ use crate::rules::naming::escaped_for_metadata;
 use crate::rules::verify::{self, Verdict};
 use crate::source::contract::{Session, SourceError};
 use crate::source::pool::PoolLease;
+use crate::transfer::archive::checking::{self, ProvenArchive, Selection};
 use crate::transfer::archive::manifest::{self, Manifest};
-use crate::transfer::archive::members::{self, ProvenArchive, Selection};
 use crate::transfer::archive::nested;
 use crate::transfer::context::Pass;
 use crate::transfer::error::TransferError;
@@ -93,8 +93,8 @@ pub(crate) async fn read(
     let bytes = work_bytes(&found, &selection);
     tracing::debug!(source = pass.source.name, path = %file.path, bytes, of = size, "An archive is \
         read in parts.");
-    let archive = members::archive(pass, &file.path, format, &spool);
-    match members::check_some(pass, transfer, identity, archive, partial, selection).await {
+    let archive = checking::archive(pass, &file.path, format, &spool);
+    match checking::check_some(pass, transfer, identity, archive, partial, selection).await {
         Ok(proven) => Ok(Partly::Proven(Box::new(proven))),
         // Most likely a part that a reader wants and that nobody thought of.
         Err(error) if error.class() == Class::Internal => {
@@ -225,7 +225,7 @@ impl PartialWork<'_> {
         if !opens {
             return Ok(None);
         }
-        let archive = members::archive(self.pass, &self.file.path, format, &spool);
+        let archive = checking::archive(self.pass, &self.file.path, format, &spool);
         let options = archive.options.clone();
         let limits = options.limits.clone();
         let size = self.size;

@@ -72,8 +72,9 @@ pub(crate) async fn keep(
         Ok(()) => TransferError::Quarantined { cause: Box::new(error), name },
         Err(failed) => {
             pass.run.store.abandon(&upload).await;
-            tracing::warn!(source = pass.source.name, path = %identity.file.path, error = chain(&failed), "Warning: \
-                an archive cannot be put into quarantine.");
+            tracing::warn!(source = pass.source.name, path = %identity.file.path,
+                error = chain(&failed),
+                    "Warning: an archive cannot be put into quarantine.");
             error
         }
     }

@@ -82,7 +82,10 @@ impl StoredMembers {
     /// How many were stored by this run, and how many were there before.
     pub fn counts(&self) -> (u64, u64) {
         let count = |wanted: bool| {
-            let is = |row: &&StoredRow| matches!(row, StoredRow::Here { identical, .. } if *identical == wanted);
+            let is = |row: &&StoredRow| {
+                matches!(row,
+                StoredRow::Here { identical, .. } if *identical == wanted)
+            };
             self.rows.iter().filter(is).count() as u64
         };
         (count(false), count(true))

@@ -48,7 +48,8 @@ pub fn check(bytes: &[u8]) {
         tokio::select! {
             _ = serve(replies) => unreachable!("it waits for the next client"),
             _ = carry(data) => unreachable!("it waits for the next connection"),
-            talked = tokio::time::timeout(Duration::from_secs(60), talk(&*endpoint)) => talked.expect("it \
+            talked = tokio::time::timeout(Duration::from_secs(60),
+                talk(&*endpoint)) => talked.expect("it \
                 ends"),
         }
     };

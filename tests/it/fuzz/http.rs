@@ -25,7 +25,8 @@ pub fn check(bytes: &[u8]) {
             let mut text = || String::from_utf8_lossy(taking.piece()).into_owned();
             let req = json!({
                 "Method": text(), "Url": text(), "Query": { text(): text(), "limit": text() },
-                "Params": { "id": text() }, "Headers": { "Accept": [text(), text()] }, "Body": text(),
+                "Params": { "id": text() }, "Headers": { "Accept": [text(), text()] },
+                "Body": text(),
             });
             payload(
                 json!({ "Data": { "req": req.to_string() }, "Metadata": { "id": text() } })

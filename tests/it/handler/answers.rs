@@ -403,7 +403,8 @@ async fn messages_are_read_however_the_host_encodes_them() {
             assert!(n >= 4, "two plans and two pieces");
             break;
         };
-        let payload = json!({ "Data": { "work": forms[n % forms.len()](&text) }, "Metadata": { "DequeueCount": "1" } });
+        let payload = json!({ "Data": { "work": forms[n % forms.len()](&text) },
+            "Metadata": { "DequeueCount": "1" } });
         let (code, answer) = bench.post("IngestQueue", payload.to_string()).await;
         assert_eq!(code, 200, "{text}: {answer}");
     }

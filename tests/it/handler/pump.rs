@@ -188,7 +188,9 @@ impl Pump {
         count: usize,
     ) -> bool {
         let twice = Value::from(Value::from(text).to_string());
-        let payload = json!({ "Data": { "work": twice }, "Metadata": { "DequeueCount": count.to_string(), "sys": { "MethodName": "IngestQueue" } } });
+        let payload = json!({ "Data": { "work": twice },
+            "Metadata": { "DequeueCount": count.to_string(),
+                "sys": { "MethodName": "IngestQueue" } } });
         let address = format!("http://127.0.0.1:{}/IngestQueue", self.port(worker));
         let request = client
             .post(address)

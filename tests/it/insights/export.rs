@@ -55,9 +55,12 @@ async fn texts_of_any_length_and_kind_arrive_cut_and_stop_nothing() {
             let long = "a".repeat(before) + "üüü\u{1F600} canary-pa55 \r\n\0";
             let (address, path) = (format!("sftp://{long}/"), &long);
             tracing::warn!(target: "blobferry::x", field = long, "{long}");
-            tracing::error!(target: "blobferry::transfer::events", source = long, path, class = long, error = long, "{long}");
-            tracing::info!(target: TARGET, watch = CALL, kind = long, source = long, address, path, outcome = "failed", error = long, micros = 5u64);
-            tracing::info!(target: TARGET, watch = FILE, source = long, outcome = "ingested", bytes = 7u64, lag_seconds = 1.5);
+            tracing::error!(target: "blobferry::transfer::events", source = long, path,
+                class = long, error = long, "{long}");
+            tracing::info!(target: TARGET, watch = CALL, kind = long, source = long, address, path,
+                outcome = "failed", error = long, micros = 5u64);
+            tracing::info!(target: TARGET, watch = FILE, source = long, outcome = "ingested",
+                bytes = 7u64, lag_seconds = 1.5);
             operation.flush(LONG_ENOUGH).await;
         }
         tracing::warn!(target: "blobferry::x", "The last.");
@@ -118,7 +121,8 @@ async fn more_than_can_be_sent_is_turned_away_counted_and_told_once() {
     let sent = 20_000;
     for number in 0..sent {
         tracing::warn!(target: "blobferry::x", number, "One of many.");
-        tracing::info!(target: TARGET, watch = CALL, kind = "fetch", source = "s", address = "sftp://h:22", path = "/p", outcome = "ok", micros = 5u64);
+        tracing::info!(target: TARGET, watch = CALL, kind = "fetch", source = "s",
+            address = "sftp://h:22", path = "/p", outcome = "ok", micros = 5u64);
     }
     for _ in 0..2 {
         operation.flush(Duration::from_millis(200)).await;
@@ -145,19 +149,21 @@ async fn of_calls_that_went_well_a_part_is_sent_that_says_what_it_stands_for_and
     {
         let _in_this_thread = tracing::subscriber::set_default(subscriber);
         let call = |kind: &str, path: &str, outcome: &str| {
-            tracing::info!(target: TARGET, watch = CALL, kind, source = "s", address = "sftp://h:22", path, outcome, bytes = 1u64, micros = 5u64);
+            tracing::info!(target: TARGET, watch = CALL, kind, source = "s",
+                address = "sftp://h:22", path, outcome, bytes = 1u64, micros = 5u64);
         };
         for number in 0..well {
             let path = format!("/in/{number}.csv");
             call("fetch", &path, "ok");
             call("store", &path, "ok");
-            tracing::info!(target: TARGET, watch = FILE, source = "s", outcome = "ingested", bytes = 7u64);
+            tracing::info!(target: TARGET, watch = FILE, source = "s", outcome = "ingested",
+                bytes = 7u64);
         }
         for number in 0..failed {
             let path = format!("/in/bad-{number}.csv");
             call("fetch", &path, if number % 2 == 0 { "failed" } else { "left" });
-            tracing::error!(target: "blobferry::x", class = "permission", error = "denied", path, "A \
-                file did not arrive.");
+            tracing::error!(target: "blobferry::x", class = "permission", error = "denied", path,
+                "A file did not arrive.");
         }
         tracing::warn!(target: "blobferry::x", "Something to know.");
         taken_from_queue(Duration::from_secs(90));

@@ -194,7 +194,9 @@ async fn the_same_run_is_told_over_otlp_with_the_variables_of_opentelemetry() {
         assert_eq!(span.trace_id, root.trace_id);
         assert!(span.name == root.name || span.parent_span_id == root.span_id, "{span:#?}");
         let attributes = texts(&span.attributes);
-        assert!(attributes.iter().all(|(key, value)| !key.starts_with("ai.") && !value.chars().any(char::is_control)), "{attributes:?}");
+        assert!(attributes.iter().all(|(key,
+            value)| !key.starts_with("ai.") && !value.chars().any(char::is_control)),
+            "{attributes:?}");
     }
     // Logs: an exception with its class, the begin and the end of the run, all in the run's trace.
     assert!(told.logs.iter().all(|log| log.trace_id == root.trace_id), "{:#?}", told.logs);

@@ -210,7 +210,8 @@ fn first_run(
         tokio::select! {
             biased;
             () = store.died.notified() => false,
-            _ = run(vec![world.source.clone()], world.options(store.clone(), CancellationToken::new())) => true,
+            _ = run(vec![world.source.clone()],
+                world.options(store.clone(), CancellationToken::new())) => true,
         }
     });
     // The process ends here: no task of it goes on.
@@ -404,7 +405,8 @@ async fn a_run_that_dies_beside_another_one_harms_neither_it_nor_the_container()
         let victim = async {
             tokio::select! {
                 () = dying.died.notified() => {}
-                _ = run(vec![world.source.clone()], world.options(dying.clone(), CancellationToken::new())) => {}
+                _ = run(vec![world.source.clone()],
+                    world.options(dying.clone(), CancellationToken::new())) => {}
             }
         };
         let ((), other) = tokio::join!(victim, world.run());

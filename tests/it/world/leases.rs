@@ -112,7 +112,8 @@ async fn a_holder_that_lives_elsewhere_keeps_its_source() {
     };
     let begun = Instant::now();
     let report = tokio::select! {
-        report = run(vec![world.source.clone()], world.options(world.store.clone(), CancellationToken::new())) => report,
+        report = run(vec![world.source.clone()],
+            world.options(world.store.clone(), CancellationToken::new())) => report,
         () = renewing => unreachable!(),
     };
     let left = report.sources[0].left_to.clone().expect("it is left");

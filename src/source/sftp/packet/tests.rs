@@ -88,7 +88,8 @@ fn a_claimed_count_or_length_takes_no_memory() {
 
 proptest! {
     #[test]
-    fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), kind in prop_oneof![Just(2u8), 101u8..106, 1u8..20, 200u8..202]) {
+    fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200),
+        kind in prop_oneof![Just(2u8), 101u8..106, 1u8..20, 200u8..202]) {
         let body = Bytes::from([&[kind][..], &bytes].concat());
         if let Ok((id, reply)) = PacketReply::decode(body.clone()) {
             prop_assert_eq!(PacketReply::decode(reply.encode(id).slice(4..)), Ok((id, reply)));

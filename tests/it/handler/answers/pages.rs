@@ -66,7 +66,8 @@ fn with_headers(headers: Value, query: Value, body: Option<&str>) -> String {
 #[tokio::test]
 async fn a_body_in_chunks_never_starts_a_run_over_everything() {
     let bench = Bench::new(QUICK);
-    let chunked = json!({ "Host": ["localhost:7071"], "Transfer-Encoding": ["chunked"], "Content-Type": ["application/json"] });
+    let chunked = json!({ "Host": ["localhost:7071"], "Transfer-Encoding": ["chunked"],
+        "Content-Type": ["application/json"] });
     let (code, _, body) =
         bench.post_http("IngestHttp", with_headers(chunked.clone(), json!({}), None)).await;
     assert!(
@@ -99,7 +100,10 @@ async fn a_large_body_is_told_413_inside_of_the_answer_that_the_host_hands_on() 
 #[tokio::test]
 async fn the_page_of_another_site_starts_nothing() {
     let bench = Bench::new(QUICK);
-    let from = |origin: &str, host: &str| json!({ "Host": [host], "Origin": [origin], "X-Forwarded-Host": ["files.example"] });
+    let from = |origin: &str, host: &str| {
+        json!({ "Host": [host], "Origin": [origin],
+        "X-Forwarded-Host": ["files.example"] })
+    };
     for origin in ["https://evil.example", "null", "https://app.azurewebsites.net.evil.example"] {
         let call =
             with_headers(from(origin, "app.azurewebsites.net"), json!({ "sources": "acme" }), None);
