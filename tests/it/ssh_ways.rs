@@ -3,7 +3,6 @@
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use super::e2e::bad_input::old_file;
 use super::e2e::{Done, Ferry, wait_for};
@@ -106,7 +105,7 @@ impl Agent {
             .stderr(Stdio::null())
             .spawn()
             .expect("ssh-agent is installed with the servers");
-        wait_for("the agent", Duration::from_secs(10), || socket.exists());
+        wait_for("the agent", || socket.exists());
         if let Some(key) = key {
             let added = Command::new(debian("usr/bin/ssh-add"))
                 .args(["-q".as_ref(), key.as_os_str()])

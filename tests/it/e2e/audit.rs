@@ -132,9 +132,9 @@ fn a_run_that_was_killed_leaves_nothing_that_an_audit_refuses() {
         listed.is_ok() && count > 20
     };
     let mut started = ferry.start(&["run"]);
-    wait_for("some files", Duration::from_secs(60), some);
+    wait_for("some files", some);
     started.signal("KILL");
-    wait_for("its end", Duration::from_secs(20), || started.has_ended());
+    wait_for("its end", || started.has_ended());
     let killed = audit(&ferry, 0);
     assert_eq!(
         killed["sources"][0]["notes"]["unfinished_runs"].as_array().map(Vec::len),

@@ -290,7 +290,7 @@ fn a_reader_that_does_not_read_holds_nothing_up() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("it starts");
-    wait_for("its end", Duration::from_secs(60), || child.try_wait().unwrap().is_some());
+    wait_for("its end", || child.try_wait().unwrap().is_some());
     assert_eq!(child.wait().unwrap().code(), Some(0));
     let report: serde_json::Value =
         serde_json::from_slice(&fs::read(ferry.path("stdout")).unwrap()).unwrap();
@@ -315,7 +315,7 @@ fn sigterm_ends_a_run_with_its_report() {
         served.toml
     ));
     let program = ferry.start(&["run", "--json"]);
-    wait_for("the first file", Duration::from_secs(30), || {
+    wait_for("the first file", || {
         fs::read_dir(ferry.path("out/acme")).is_ok_and(|mut files| files.next().is_some())
     });
     program.signal("TERM");
@@ -342,7 +342,7 @@ fn sigterm_does_not_wait_for_a_server_that_is_silent() {
         .unwrap();
     let ferry = Ferry::between(&served.toml, "folder = \"out\"");
     let program = ferry.start(&["run", "--json"]);
-    wait_for("the first file", Duration::from_secs(30), || ferry.path("out/acme/small").exists());
+    wait_for("the first file", || ferry.path("out/acme/small").exists());
     served.daemon().expect("a server").signal("STOP");
     program.signal("TERM");
     let done = program.end(Duration::from_secs(10));
@@ -364,7 +364,7 @@ fn sigterm_while_a_silent_server_is_listed() {
     let silent = || served.daemon().expect("a server").signal("STOP");
     silent();
     let program = ferry.start(&["run", "--json"]);
-    wait_for("the store to be prepared", Duration::from_secs(30), || ferry.path("out").exists());
+    wait_for("the store to be prepared", || ferry.path("out").exists());
     program.signal("TERM");
     let done = program.end(Duration::from_secs(10)).code(143);
     assert_eq!(
@@ -378,11 +378,11 @@ fn sigterm_while_a_silent_server_is_listed() {
     // A second signal does not wait at all.
     silent();
     let program = ferry.start(&["run", "--json"]);
-    wait_for("the run", Duration::from_secs(30), || {
+    wait_for("the run", || {
         fs::read_to_string(ferry.path("stderr")).is_ok_and(|text| text.contains("A run begins"))
     });
     program.signal("INT");
-    wait_for("the warning", Duration::from_secs(10), || {
+    wait_for("the warning", || {
         fs::read_to_string(ferry.path("stderr")).is_ok_and(|text| text.contains("stopping"))
     });
     program.signal("TERM");

@@ -42,9 +42,7 @@ fn kill_at(moments: &[Moment], ferry: &Ferry, watch: &Watch, expected: &BTreeSet
     for (what, reached) in moments {
         let before = watch.fresh();
         let mut program = ferry.start(&["run", "--json"]);
-        wait_for(what, Duration::from_secs(60), || {
-            program.has_ended() || reached(&before, &watch.now())
-        });
+        wait_for(what, || program.has_ended() || reached(&before, &watch.now()));
         killed += usize::from(!program.has_ended());
         drop(program);
         let ever = watch.fresh().ever;

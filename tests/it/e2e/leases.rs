@@ -38,7 +38,7 @@ fn at_it(ferry: &Ferry) -> Started {
         fs::read_to_string(ferry.path("stderr"))
             .is_ok_and(|log| log.contains("Waiting for young files to settle."))
     };
-    wait_for("the first run to be at it", Duration::from_secs(60), waits);
+    wait_for("the first run to be at it", waits);
     run
 }
 

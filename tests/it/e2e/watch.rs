@@ -85,7 +85,7 @@ impl Watch {
     /// What is seen from now on.
     pub fn fresh(&self) -> Seen {
         let looks = self.now().looks;
-        wait_for("the watcher", Duration::from_secs(30), || self.now().looks > looks + 1);
+        wait_for("the watcher", || self.now().looks > looks + 1);
         self.now()
     }
 }

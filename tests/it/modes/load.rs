@@ -76,7 +76,7 @@ fn dead_sources_hold_up_no_healthy_one() {
         (0..FILES).all(|file| trial.ferry.path(&format!("store/s{n}/{file}.bin")).exists())
     };
     let closed = |n: usize| trial.ferry.path(&format!("store/_blobferry/s{n}/runs")).exists();
-    wait_for("every healthy source", Duration::from_secs(300), || {
+    wait_for("every healthy source", || {
         program.has_ended() || (0..HEALTHY).all(|n| there(n) && closed(n))
     });
     assert!(!program.has_ended(), "the dead ones are still being waited for");
@@ -125,7 +125,7 @@ fn listed<S>(stage: &Stage<S>, lines: &str) -> u64 {
     let begun = Instant::now();
     let mut program = trial.ferry.start(&["run", "--json"]);
     let mut most = 0;
-    wait_for("the listing", Duration::from_secs(300), || {
+    wait_for("the listing", || {
         most = most.max(peak(program.child.id()).unwrap_or(0));
         program.has_ended()
     });

@@ -83,7 +83,7 @@ fn r09_little_memory() {
     }
     let mut program = trial.ferry.start(&["run", "--json"]);
     let mut most = 0;
-    wait_for("the run", Duration::from_secs(300), || {
+    wait_for("the run", || {
         most = most.max(super::load::peak(program.child.id()).unwrap_or(0));
         program.has_ended()
     });

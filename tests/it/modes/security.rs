@@ -153,9 +153,7 @@ fn x05_who_may_call_the_handler() {
     let ferry = ferry.set("FUNCTIONS_CUSTOMHANDLER_PORT", &port.to_string());
     let mut handler = ferry.start(&["serve"]);
     let reaches = |host: &str| std::net::TcpStream::connect((host, port)).is_ok();
-    super::super::e2e::wait_for("the handler", std::time::Duration::from_secs(60), || {
-        handler.has_ended() || reaches("127.0.0.1")
-    });
+    super::super::e2e::wait_for("the handler", || handler.has_ended() || reaches("127.0.0.1"));
     assert!(
         !handler.has_ended() && !reaches("127.0.0.2"),
         "all addresses of this machine are open"

@@ -38,9 +38,7 @@ fn in_the_middle_of_a_file<S>(stage: &Stage<S>, lines: &str) {
     let trial = Trial::of(stage, &format!("{lines}{PATIENT}"));
     let mut program = trial.ferry.start(&["run", "--json"]);
     let stored = |name: &str| trial.ferry.path(&format!("store/acme/{name}")).exists();
-    wait_for("the small files", Duration::from_secs(60), || {
-        program.has_ended() || stored("b.txt") && stored("sub/c.txt")
-    });
+    wait_for("the small files", || program.has_ended() || stored("b.txt") && stored("sub/c.txt"));
     let proof = stop(&trial, program);
     assert_eq!(
         proof.brief(),
@@ -90,9 +88,7 @@ fn while_a_server_is_silent_before_its_listing() {
             ),
         ] {
             let mut program = trial.ferry.start(&["run", "--json"]);
-            wait_for("the connection", Duration::from_secs(60), || {
-                program.has_ended() || relay.connections() > 0
-            });
+            wait_for("the connection", || program.has_ended() || relay.connections() > 0);
             let proof = stop(&trial, program);
             assert_eq!(proof.source()["listed"], 0, "{}", proof.brief());
         }
@@ -130,12 +126,8 @@ fn while_an_upload_to_azure_hangs() {
             .filter(|name| name.starts_with("acme/"))
             .collect::<Vec<_>>()
     };
-    wait_for("the upload that hangs", Duration::from_secs(60), || {
-        program.has_ended() || proxy.is_spent()
-    });
-    wait_for("the small files", Duration::from_secs(60), || {
-        program.has_ended() || stored().len() == 2
-    });
+    wait_for("the upload that hangs", || program.has_ended() || proxy.is_spent());
+    wait_for("the small files", || program.has_ended() || stored().len() == 2);
     let proof = stop(&trial, program);
     assert_eq!(
         proof.brief(),
