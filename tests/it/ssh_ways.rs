@@ -154,6 +154,9 @@ fn a_host_between_carries_all_logins_by_one_of_its_own() {
     for n in 0..40 {
         old_file(&behind.root.join(format!("more/{n}.txt")), b"more");
     }
+    for name in ["large/1.bin", "large/2.bin"] {
+        old_file(&behind.root.join(name), &vec![7; 12 << 20]);
+    }
     let key = key_line("private_key_file", &behind.user_key);
     let jump = format!(
         "{key}connections = 2\njump = \"sftp://{}@127.0.0.1:{}\"\n{}",

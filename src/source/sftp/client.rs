@@ -192,6 +192,11 @@ impl Client {
         &self.0.pending.limits
     }
 
+    /// How many requests have no answer yet.
+    pub(super) fn waiting(&self) -> usize {
+        self.0.pending.waiting()
+    }
+
     pub(super) fn ask(&self, request: &Request) -> Ticket {
         self.0.pending.ask(request)
     }
@@ -384,6 +389,7 @@ impl SftpInner {
                         .unwrap_or_else(|| ClientError::Lost("it was closed".into())));
                 }
                 Err(_) if patience.is_over(Instant::now(), self.pending.received()) => {
+                    self.terms.learned.requests.stalled_with(self.pending.waiting());
                     return Err(ClientError::Stalled(self.terms.stall));
                 }
                 Err(_) => {
@@ -391,13 +397,5 @@ impl SftpInner {
                 }
             }
         }
-    }
-}
-
-#[cfg(test)]
-impl Client {
-    /// How many requests have no answer yet.
-    pub(super) fn waiting(&self) -> usize {
-        self.0.pending.waiting()
     }
 }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::packet::status;
+use super::request_limit::RequestLimit;
 use crate::source::finding::Finding;
 
 /// Refusals that were found to mean what they say, at most.
@@ -29,6 +30,8 @@ pub struct Habits {
     mixes_pages: AtomicBool,
     /// It refuses to have more than some files open.
     stands_few: AtomicBool,
+    /// How many requests it stands at once.
+    pub(super) requests: RequestLimit,
     /// How many files and folders are open, and how many may be.
     counts: Mutex<OpenCounts>,
     changed: Notify,

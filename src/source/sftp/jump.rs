@@ -8,12 +8,17 @@ use russh::{ChannelOpenFailure, ChannelStream};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
+use super::jump_stream::{JumpStream, always_read};
 use super::open_error::OpenError;
-use super::transport::{Detour, JumpLogin, Target, logged_in};
+use super::transport::{Detour, JumpLogin, Target, WINDOW, logged_in};
 use super::watcher::Watcher;
 use crate::model::failure::Class;
 use crate::model::{BoxError, Secret, chain};
 use crate::source::finding::{Finding, Tell};
+
+/// Bytes of a connection through the host that nobody has read yet. What the server behind it may
+/// send is bounded by the window of its own channel; the rest is for what carries it.
+const MOST_UNREAD: usize = WINDOW as usize + (16 << 20);
 
 /// A host on the way.
 pub(crate) struct JumpHost {
@@ -39,7 +44,7 @@ impl JumpHost {
         host: &str,
         port: u16,
         tell: Tell<'_>,
-    ) -> Result<(ChannelStream<Msg>, JumpLogin), OpenError> {
+    ) -> Result<(JumpStream<ChannelStream<Msg>>, JumpLogin), OpenError> {
         let login = self.login(tell).await?;
         let opening = login.channel_open_direct_tcpip(host, u32::from(port), "127.0.0.1", 0);
         let limit = self.target.connect_timeout;
@@ -53,7 +58,7 @@ impl JumpHost {
             }
         };
         tell(Finding::new("connect", format!("{host}:{port}, by way of {}", self.address())));
-        Ok((channel.into_stream(), login))
+        Ok((always_read(channel.into_stream(), MOST_UNREAD), login))
     }
 
     async fn login(&self, tell: Tell<'_>) -> Result<JumpLogin, OpenError> {
@@ -101,7 +106,7 @@ impl Detour for JumpHost {
         host: &'a str,
         port: u16,
         tell: Tell<'a>,
-    ) -> BoxFuture<'a, Result<(ChannelStream<Msg>, JumpLogin), OpenError>> {
+    ) -> BoxFuture<'a, Result<(JumpStream<ChannelStream<Msg>>, JumpLogin), OpenError>> {
         Box::pin(self.reach(host, port, tell))
     }
 

@@ -316,7 +316,7 @@ async fn describe(
     dir: &RemotePath,
     entry: PacketEntry,
 ) -> Result<DescribedEntry, ClientError> {
-    let name: &[u8] = own_name(&login.wire(dir), &entry.name);
+    let name = own_name(&login.wire(dir), without_mark(&entry));
     if name == b"." || name == b".." {
         return Ok(DescribedEntry::Nothing);
     }
@@ -362,6 +362,14 @@ fn own_name<'a>(dir: &[u8], name: &'a [u8]) -> &'a [u8] {
         Some(own) if !own.is_empty() && !own.contains(&b'/') => own,
         _ => name,
     }
+}
+
+/// The name of an entry without the slash behind it, by which gateways over object stores mark
+/// their folders.
+fn without_mark(entry: &PacketEntry) -> &[u8] {
+    let kind = entry.attributes.kind().or_else(|| kind_of_line(&entry.long_name));
+    let unmarked = entry.name.strip_suffix(b"/").filter(|_| kind == Some(FileKind::Directory));
+    unmarked.unwrap_or(&entry.name)
 }
 
 fn of_kind(kind: FileKind, path: RemotePath, attributes: &Attributes) -> Listed {
@@ -419,6 +427,24 @@ fn kind_of_line(line: &[u8]) -> Option<FileKind> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_slash_behind_the_name_of_a_folder_is_no_part_of_it() {
+        for (name, line, own) in [
+            ("sub/", "drwxr-xr-x 1 u g 0 Jan 1 2024 sub/", "sub"),
+            ("/out/sub/", "drwxr-xr-x 1 u g 0 Jan 1 2024 sub/", "sub"),
+            ("sub", "drwxr-xr-x 1 u g 0 Jan 1 2024 sub", "sub"),
+            ("a.csv/", "-rw-r--r-- 1 u g 0 Jan 1 2024 a.csv/", "a.csv/"),
+            ("a/b/", "drwxr-xr-x 1 u g 0 Jan 1 2024 a/b/", "a/b"),
+        ] {
+            let entry = PacketEntry {
+                name: name.into(),
+                long_name: line.into(),
+                attributes: Attributes::default(),
+            };
+            assert_eq!(own_name(b"/out", without_mark(&entry)), own.as_bytes(), "{name}");
+        }
+    }
 
     #[test]
     fn names_come_with_and_without_their_folder() {

@@ -42,9 +42,10 @@ impl SftpLogin {
     /// How many sessions may share it.
     pub fn room(&self) -> usize {
         let open = self.client().limits().open();
-        open.map_or(MOST_FORKS, |open| {
+        let room = open.map_or(MOST_FORKS, |open| {
             usize::try_from(open / HANDLES_PER_FORK).unwrap_or(MOST_FORKS).clamp(1, MOST_FORKS)
-        })
+        });
+        self.client().learned().requests.sessions(room)
     }
 
     /// The bytes that the server knows `path` by.

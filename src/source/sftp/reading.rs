@@ -181,6 +181,9 @@ impl SftpReading {
                 Some(left) => u32::try_from(left).unwrap_or(u32::MAX).min(self.chunk),
             };
             let first = self.asked.is_empty();
+            if !first && self.client.waiting() >= self.client.learned().requests.most() {
+                return;
+            }
             let share = self.share(length);
             if !first && (share.is_none() || self.under_way + u64::from(length) > self.window) {
                 return;

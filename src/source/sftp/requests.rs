@@ -141,6 +141,11 @@ impl PendingRequests {
         self.received.load(Ordering::Relaxed)
     }
 
+    /// How many requests have no answer yet.
+    pub fn waiting(&self) -> usize {
+        self.state().waiting.len()
+    }
+
     /// Why the channel is gone, if it is.
     pub fn lost(&self) -> Option<ClientError> {
         self.state().lost.clone()
@@ -290,14 +295,6 @@ impl PendingRequests {
             received_before: self.received(),
             opens: matches!(request, Request::Open { .. } | Request::OpenDir { .. }),
         }
-    }
-}
-
-#[cfg(test)]
-impl PendingRequests {
-    /// How many requests have no answer yet.
-    pub fn waiting(&self) -> usize {
-        self.state().waiting.len()
     }
 }
 

@@ -9,9 +9,11 @@ use bytes::Bytes;
 use tempfile::TempDir;
 
 mod hostile;
+mod jump;
 mod late_opens;
 mod lies;
 mod logging_in;
+mod many_requests;
 mod ways;
 
 use super::driver::DRIVER;
@@ -71,7 +73,7 @@ impl World {
     }
 }
 
-fn endpoint(url: &str, settings: &[(&str, Value)]) -> Result<Arc<dyn Endpoint>, SettingError> {
+fn section(settings: &[(&str, Value)]) -> Result<Section, SettingError> {
     let entry = |value: &Value| SettingEntry {
         value: value.clone(),
         line: Some(3),
@@ -80,8 +82,11 @@ fn endpoint(url: &str, settings: &[(&str, Value)]) -> Result<Arc<dyn Endpoint>, 
     };
     let entries: BTreeMap<String, SettingEntry> =
         settings.iter().map(|(key, value)| ((*key).to_owned(), entry(value))).collect();
-    let section = Section::new("ingest.toml", "source.acme", 1, entries, DRIVER.keys.to_vec())?;
-    (DRIVER.configure)(&section, &SourceUrl::parse(url).expect("the test's URL is good"))
+    Section::new("ingest.toml", "source.acme", 1, entries, DRIVER.keys.to_vec())
+}
+
+fn endpoint(url: &str, settings: &[(&str, Value)]) -> Result<Arc<dyn Endpoint>, SettingError> {
+    (DRIVER.configure)(&section(settings)?, &SourceUrl::parse(url).expect("the test's URL is good"))
 }
 
 fn text(text: &str) -> Value {

@@ -18,6 +18,7 @@ use super::client::{Client, ClientError, SessionTerms};
 use super::greeting::Listening;
 use super::handshake_reasons::{self, SshCause};
 use super::host_key::SftpTrust;
+use super::jump_stream::JumpStream;
 use crate::model::failure::Class;
 use crate::model::{Secret, printable};
 use crate::source::finding::{Finding, Tell, resolved, text_setting};
@@ -30,7 +31,7 @@ use crate::source::sftp::watcher::{SftpWatch, Watcher};
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(20);
 /// What the server may send before we take it. It is opened again once half of it is used, so that
 /// half of it is what a round trip can carry: as much as is ever asked for ahead.
-const WINDOW: u32 = 64 << 20;
+pub(crate) const WINDOW: u32 = 64 << 20;
 /// While nothing comes, the server is asked this often whether it lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
@@ -70,7 +71,7 @@ pub trait Detour: Send + Sync {
         host: &'a str,
         port: u16,
         tell: Tell<'a>,
-    ) -> BoxFuture<'a, Result<(ChannelStream<Msg>, JumpLogin), OpenError>>;
+    ) -> BoxFuture<'a, Result<(JumpStream<ChannelStream<Msg>>, JumpLogin), OpenError>>;
 
     /// What it must not be quoted with.
     fn secrets(&self) -> Vec<Secret>;
