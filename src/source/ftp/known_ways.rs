@@ -19,6 +19,8 @@ pub struct Ways {
     pub(super) names: AtomicBool,
     /// Facts were asked for although they are not offered.
     unoffered: AtomicBool,
+    /// They were told.
+    told_unoffered: AtomicBool,
 }
 
 /// What is known of one way.
@@ -54,9 +56,15 @@ impl Ways {
         !self.text_tried.swap(true, Ordering::Relaxed)
     }
 
-    /// Whether facts that are not offered are asked for now, for the first time.
-    pub(crate) fn first_unoffered(&self) -> bool {
-        !self.unoffered.swap(true, Ordering::Relaxed)
+    /// Whether facts that are not offered are to be asked for: once for the first time, and by
+    /// every login where they were told.
+    pub(crate) fn asks_unoffered(&self) -> bool {
+        !self.unoffered.swap(true, Ordering::Relaxed) || self.told_unoffered.load(Ordering::Relaxed)
+    }
+
+    /// Facts that are not offered were told.
+    pub(crate) fn tells_unoffered(&self) {
+        self.told_unoffered.store(true, Ordering::Relaxed);
     }
 
     /// Which simpler way is taken, and why; nothing while the best one works.
@@ -77,8 +85,8 @@ impl Ways {
             findings.push(Finding::new("listing", text));
         }
         if self.names.load(Ordering::Relaxed) {
-            let text = "no line of its listings can be parsed: names come from NLST, sizes and \
-                times from SIZE and MDTM";
+            let text = "its listings cannot be read: names come from NLST, sizes and times from \
+                SIZE and MDTM";
             findings.push(Finding::new("listing", text).advice(
                 "NLST may hide folders: `plan` shows the lines of the listing that no name \
                     covers",

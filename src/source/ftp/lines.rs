@@ -122,6 +122,8 @@ pub struct Splitter<'a> {
     dialect: Dialect,
     now: OffsetDateTime,
     ending: FtpEnding,
+    /// Whether the first line ended in CR CR LF, as what writes CR LF to a stream of text sends it.
+    doubled: bool,
     /// A line that ended in a bare LF, as long as we do not know whether it was one.
     torn: Option<Vec<u8>>,
     /// Whether we are within a line that was too long.
@@ -139,6 +141,7 @@ impl<'a> Splitter<'a> {
             dialect,
             now,
             ending: FtpEnding::Unknown,
+            doubled: false,
             torn: None,
             flooded: false,
             lines: 0,
@@ -172,6 +175,10 @@ impl<'a> Splitter<'a> {
             Some(line) => (line, FtpEnding::CrLf),
             None => (line, FtpEnding::Lf),
         };
+        if self.ending == FtpEnding::Unknown && self.torn.is_none() {
+            self.doubled = self.dialect == Dialect::List && line.ends_with(b"\r");
+        }
+        let line = line.strip_suffix(b"\r").filter(|_| self.doubled).unwrap_or(line);
         match (self.ending, ended, self.torn.take()) {
             (FtpEnding::Lf, _, _) => self.visit(line, visit),
             (_, FtpEnding::CrLf, torn) => {
@@ -219,8 +226,11 @@ impl<'a> Splitter<'a> {
     }
 
     fn visit(&mut self, line: &[u8], visit: &mut (dyn FnMut(Listed) + Send)) {
-        self.lines += 1;
-        if let Some(listed) = listing::listed(self.dir, line, self.parse(line)) {
+        // The mark of a text's end, of DOS and CP/M.
+        let is_mark = line == b"\x1a";
+        self.lines += u64::from(!is_mark);
+        if let Some(listed) = listing::listed(self.dir, line, self.parse(line)).filter(|_| !is_mark)
+        {
             visit(listed);
         } else {
             self.nothing += 1;
@@ -299,6 +309,22 @@ mod tests {
             names(b"type=file; a\rb\r\ntype=file; c\r\r\n"),
             ["unreachable /d/a\\x0Db", "unreachable /d/c\\x0D"]
         );
+    }
+
+    #[test]
+    fn a_list_whose_lines_all_end_in_two_carriage_returns_has_names_without() {
+        let line = |name: &str| format!("-rw-r--r-- 1 f f 6 Jan 10 2024 {name}\r\r\n");
+        let found = |text: &str| {
+            let listed = split(text.as_bytes(), 7, Dialect::List);
+            listed.iter().filter_map(|one| one.path().map(ToString::to_string)).collect::<Vec<_>>()
+        };
+        let text = format!("total 2\r\r\n{}{}\x1a", line("a"), line("b"));
+        assert_eq!(found(&text), ["/d/a", "/d/b"]);
+        let told = split(text.as_bytes(), 7, Dialect::List);
+        assert!(!told.iter().any(|one| matches!(one, Listed::Unparsed(_))), "{told:?}");
+        // Among others it is a name's own.
+        let one = format!("total 2\r\n{}", line("a"));
+        assert_eq!(found(&one), ["/d/a\\x0D"]);
     }
 
     #[test]

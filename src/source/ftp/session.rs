@@ -134,7 +134,8 @@ impl FtpSession {
         }
     }
 
-    /// Only its listings tell times: some know MLST without offering it, which is tried once.
+    /// Only its listings tell times: some know MLST without offering it, which is tried once, and
+    /// by every login once it was found.
     async fn facts_unoffered(
         &mut self,
         scene: Scene<'_>,
@@ -142,7 +143,7 @@ impl FtpSession {
     ) -> Result<Option<RemoteFile>, SourceError> {
         let account = self.client.account.clone();
         let ways = &account.learned.ways;
-        if self.client.machine_listings || ways.lacks_facts() || !ways.first_unoffered() {
+        if self.client.machine_listings || ways.lacks_facts() || !ways.asks_unoffered() {
             return Ok(None);
         }
         let reply = self.client.ask(scene, "MLST", path).await?;
@@ -150,7 +151,10 @@ impl FtpSession {
             Some(ToldByMlst::File(file)) if file.size.is_some() => Some(file),
             _ => None,
         };
-        self.client.machine_listings = file.is_some();
+        if file.is_some() {
+            self.client.machine_listings = true;
+            ways.tells_unoffered();
+        }
         Ok(file)
     }
 

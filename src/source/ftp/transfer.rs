@@ -74,6 +74,7 @@ impl FtpClient {
             let opening =
                 timeout(limits.connect + limits.command, self.opened(line, offset, extended)).await;
             let opened = opening.map_err(|_| {
+                self.doubt_passive(extended);
                 scene.fault(Class::Stalled, "the server did not begin the transfer in time")
             })?;
             let (stage, error) = match opened {
@@ -84,11 +85,27 @@ impl FtpClient {
                 }
                 Err(stuck) => stuck,
             };
+            if stage == Stage::Asking && matches!(error, Broken::Io(_)) {
+                self.doubt_passive(extended);
+            }
             if extended && !self.ipv6 && may_change_door(&error, stage) {
                 extended = false;
                 continue;
             }
             return self.not_opened(scene, stage, error);
+        }
+    }
+
+    /// The connection broke, or nothing came, where no data connection was opened yet: a firewall
+    /// between, or the server itself, may not stand this passive command. The next connection asks
+    /// by the other one.
+    fn doubt_passive(&self, extended: bool) {
+        let learned = &self.account.learned;
+        if !self.ipv6 && !learned.ports_open.load(Ordering::Relaxed) {
+            let (failed, next) = if extended { ("EPSV", "PASV") } else { ("PASV", "EPSV") };
+            tracing::debug!(server = %self.account.address, failed, next, "No answer to a passive \
+                command: the next connection asks by the other one.");
+            learned.wants_pasv.store(extended, Ordering::Relaxed);
         }
     }
 
@@ -150,7 +167,7 @@ impl FtpClient {
             .map_err(at(Stage::Connecting))?;
         if offset > 0 {
             self.control
-                .expect(format!("REST {offset}").as_bytes(), &[350])
+                .expect(format!("REST {offset}").as_bytes(), RESTARTS)
                 .await
                 .map_err(at(Stage::Reached))?;
         }
@@ -252,6 +269,8 @@ impl FtpClient {
     }
 }
 
+/// The replies to REST that are no refusal: 350 by the standard.
+const RESTARTS: &[u32] = &[350, 200, 250];
 /// The replies that begin a transfer.
 const BEGINS: &[u32] = &[125, 150];
 /// The reply of a server that found nobody at the data port (RFC 959 §4.2).

@@ -103,7 +103,7 @@ pub(super) async fn list(
                 (ListingWay::All, FolderAnswer::Unreadable(all)) => Some(all),
                 _ => None,
             });
-            return by_name(client, scene, dir, all.unwrap_or(lines), visit).await;
+            by_name(client, scene, dir, all.unwrap_or(lines), visit).await?;
         }
         FolderAnswer::Refused(reply) => {
             return last_word(client, scene, dir, failed, &reply, visit).await;
@@ -152,7 +152,8 @@ async fn last_word(
     for (_, told) in failed {
         match told {
             FolderAnswer::Unreadable(lines) => {
-                return by_name(client, scene, dir, lines, visit).await;
+                by_name(client, scene, dir, lines, visit).await?;
+                return Ok(());
             }
             FolderAnswer::Empty => return Ok(()),
             FolderAnswer::Refused(better) => {
@@ -160,6 +161,12 @@ async fn last_word(
             }
             FolderAnswer::Entries | FolderAnswer::NoEntry => {}
         }
+    }
+    if reply.not_understood()
+        && refusal.as_ref().is_none_or(FtpReply::not_understood)
+        && by_name(client, scene, dir, Vec::new(), visit).await?
+    {
+        return Ok(());
     }
     // A server that does not know LIST has given its reason before.
     let refusal = refusal.filter(|better| reply.not_understood() && !better.not_understood());
@@ -258,15 +265,16 @@ async fn attempt(
 }
 
 /// The last way, where none of `lines` can be parsed: names, and what the server tells of each.
+/// Whether it tells names.
 async fn by_name(
     client: &mut FtpClient,
     scene: Scene<'_>,
     dir: &RemotePath,
     mut lines: Vec<Listed>,
     visit: &mut (dyn FnMut(Listed) + Send),
-) -> Result<(), SourceError> {
+) -> Result<bool, SourceError> {
     lines.retain(|listed| !is_itself(listed));
-    let mut names = Vec::new();
+    let (mut names, mut told) = (Vec::new(), false);
     if let FtpOpened::Data(data) = client.transfer(scene, b"NLST", 0).await? {
         let mut take = |listed| match listed {
             Listed::Untold(RemoteFile { path, .. }) if names.len() <= MOST_NAMES => {
@@ -277,6 +285,7 @@ async fn by_name(
             listed => visit(listed),
         };
         lines::read(client, *data, scene, dir, lines::Dialect::Names, &mut take).await?;
+        told = true;
     }
     if names.len() > MOST_NAMES {
         names.clear();
@@ -284,8 +293,8 @@ async fn by_name(
     if !names.is_empty() && !client.account.learned.ways.names.swap(true, Ordering::Relaxed) {
         tracing::debug!(
             server = scene.address,
-            "No line of its listings can be parsed: names \
-            come from NLST, sizes and times from SIZE and MDTM."
+            "Its listings cannot be read: names come from NLST, sizes and times from SIZE and \
+            MDTM."
         );
     }
     for paths in names.chunks(AT_ONCE) {
@@ -306,7 +315,7 @@ async fn by_name(
     }
     // What no name stands for may be a folder that NLST hides.
     lines.into_iter().for_each(visit);
-    Ok(())
+    Ok(told)
 }
 
 /// Whether a line that cannot be parsed tells of the folder itself or of the one above.

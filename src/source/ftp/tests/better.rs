@@ -217,3 +217,73 @@ async fn mlst_is_tried_once_where_only_listings_tell_times() {
     }
     assert_eq!(server.times("MLST"), 1);
 }
+
+#[tokio::test]
+async fn a_server_that_knows_nlst_alone_is_listed_by_names() {
+    let server = Scripted::new(|line| match line.split(' ').next().unwrap_or_default() {
+        "LIST" => Said::Reply("502 Command not implemented"),
+        "NLST" => Said::Data("a.csv\r\n"),
+        _ => Said::Usual,
+    })
+    .await;
+    let mut session = server.session().await;
+    let listed = list(&mut session, "/out").await.unwrap();
+    assert!(matches!(&listed[..], [Listed::File(file)] if file.size == Some(6)), "{listed:?}");
+    let findings = session.describe();
+    assert!(findings.iter().any(|found| found.text.contains("names come from NLST")));
+    // Without that, the folder is not taken for an empty one.
+    let server = Scripted::new(|line| match line.split(' ').next().unwrap_or_default() {
+        "LIST" => Said::Reply("502 Command not implemented"),
+        _ => Said::Usual,
+    })
+    .await;
+    check_error(list(&mut server.session().await, "/out").await, Class::Protocol, false);
+}
+
+#[tokio::test]
+async fn where_epsv_ends_the_connection_the_next_one_asks_by_pasv() {
+    let server = Scripted::new(|line| match line {
+        "EPSV" => Said::HangsUp,
+        _ => Said::Usual,
+    })
+    .await;
+    check_error(list(&mut server.session().await, "/out").await, Class::Connect, true);
+    // The server of these tests has no PASV; that it is asked for is enough.
+    drop(list(&mut server.session().await, "/out").await);
+    assert_eq!((server.times("EPSV"), server.times("PASV")), (1, 1));
+}
+
+#[tokio::test]
+async fn a_restart_that_is_done_is_no_refusal() {
+    let server = Scripted::new(|line| match line.split(' ').next().unwrap_or_default() {
+        "REST" => Said::Reply("200 Restarting at 2"),
+        "RETR" => Said::Data("llo\n"),
+        _ => Said::Usual,
+    })
+    .await;
+    let mut session = server.session().await;
+    let told = soon(session.stat(&RemotePath::from("/out/a.csv"))).await.unwrap();
+    let told = told.expect("it is there");
+    assert_eq!(fetch(&mut session, &told, 2).await.unwrap(), b"llo\n");
+}
+
+#[tokio::test]
+async fn facts_that_are_not_offered_spare_every_login_the_listing_of_the_folder() {
+    let server = Scripted::new(|line| match line.split(' ').next().unwrap_or_default() {
+        "SIZE" | "MDTM" => Said::Reply("502 not implemented"),
+        "MLST" => Said::Reply(
+            "250-start\r\n Size=6;Modify=20240110101112;Type=file; /out/a.csv\r\n250 end",
+        ),
+        _ => Said::Usual,
+    })
+    .await;
+    let path = RemotePath::from("/out/a.csv");
+    for _ in 0..2 {
+        let mut session = server.session().await;
+        for _ in 0..2 {
+            let told = soon(session.stat(&path)).await.unwrap().expect("it is there");
+            assert_eq!(told.size, Some(6));
+        }
+    }
+    assert_eq!((server.times("MLST"), server.times("LIST")), (4, 0));
+}

@@ -17,6 +17,8 @@ pub enum Said {
     Data(&'static str),
     /// Data, between 150 and these words.
     Ends(&'static str, &'static str),
+    /// Nothing: the connection ends.
+    HangsUp,
     /// What any server says to it.
     Usual,
 }
@@ -139,6 +141,7 @@ async fn serve(
         };
         let reply = match said {
             Said::Ends(..) => unreachable!("it was taken apart"),
+            Said::HangsUp => return Ok(()),
             Said::Reply(reply) => format!("{reply}\r\n"),
             Said::Usual => {
                 let listener = TcpListener::bind("127.0.0.1:0").await?;
