@@ -11,7 +11,7 @@ use crate::model::failure::{Class, Failure};
 use crate::model::{RemoteFile, RemotePath, Version};
 use crate::report::{Problem, SourceReport, problem};
 use crate::rules::equality;
-use crate::rules::plan::known::{History, Known};
+use crate::rules::plan::known::{History, Known, Times};
 use crate::rules::plan::rest::Rest;
 use crate::rules::verify::Verdict;
 use crate::runtime::parallel::side_by_side;
@@ -214,7 +214,9 @@ async fn leave_folder(pass: &Pass, folder: Vec<Due>) -> Vec<Acted> {
             (Ok(None), Err(error)) if !is_exact(due) => Acted::Failed(problem(error)),
             (Ok(None), Ok(lines))
                 if !is_exact(due)
-                    && lines.get(&due.file.path).is_some_and(|line| !is_as_before(due, line))
+                    && lines
+                        .get(&due.file.path)
+                        .is_some_and(|line| !is_as_before(pass, due, line))
                     && !left_out!("line-before-removal") =>
             {
                 let why = "the listing shows another size or time of it than before: it stays for \
@@ -248,8 +250,11 @@ fn is_exact(due: &Due) -> bool {
     due.file.modified.as_ref().is_some_and(equality::is_exact)
 }
 
-fn is_as_before(due: &Due, line: &RemoteFile) -> bool {
-    line.modified == due.listed && equality::sizes(line.size, due.file.size).is_possible()
+/// Whether a line tells of the file that was read. Where times tell nothing, its bytes were read
+/// again.
+fn is_as_before(pass: &Pass, due: &Due, line: &RemoteFile) -> bool {
+    let is_its_time = pass.times() == Times::Unknown || line.modified == due.listed;
+    is_its_time && equality::sizes(line.size, due.file.size).is_possible()
 }
 
 /// Why the file must stay, if its bytes are not what they were.

@@ -376,7 +376,7 @@ pub const REPLIES: &[WireLie] = &[
         what: "a file is told to be smaller than it is, by all that tells sizes",
         guard: "verify",
         met: Met::NeverOk,
-        act: WireAct::Ftp(|cue, answer| sizes(answer, cue, |size| size - 3)),
+        act: WireAct::Ftp(|cue, answer| sizes(answer, cue, |size| size.saturating_sub(3))),
         ..PLAIN_FTP
     },
     WireLie {
