@@ -14,6 +14,9 @@ mod browser;
 #[cfg(unix)]
 mod busy_storage;
 #[cfg(test)]
+#[cfg(unix)]
+mod client_certificates;
+#[cfg(test)]
 #[cfg(target_os = "linux")]
 mod corpus;
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Certificates for the servers of one test process: a good one, and the ways to be bad.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use rcgen::{
@@ -75,6 +75,33 @@ pub fn write(home: &Home, cert: Cert) -> CertFiles {
         key: home.write_secret("key.pem", &key.serialize_pem()),
         ca: home.path("ca.pem"),
     }
+}
+
+/// A certificate of a client and its key, as files of `folder`: signed by the CA that the servers
+/// trust, or by nobody that they know.
+pub fn client(folder: &Path, signed: Signed) -> (PathBuf, PathBuf) {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.distinguished_name.push(rcgen::DnType::CommonName, "partner");
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    let certificate = match signed {
+        Signed::ByTheCa => params.signed_by(&key, &authority().0.issuer).unwrap(),
+        Signed::ByItself => params.self_signed(&key).unwrap(),
+    };
+    let (file, key_file) = (folder.join("client.pem"), folder.join("client.key"));
+    std::fs::write(&file, certificate.pem()).unwrap();
+    std::fs::write(&key_file, key.serialize_pem()).unwrap();
+    (file, key_file)
+}
+
+/// Who signed a client's certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signed {
+    /// The CA that the servers trust.
+    ByTheCa,
+    /// Nobody else.
+    ByItself,
 }
 
 struct Authority {

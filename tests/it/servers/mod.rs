@@ -28,7 +28,7 @@ use std::process::{Command, Output};
 
 pub use self::account::hand_over;
 pub use self::azurite::{Azurite, Persistence};
-pub use self::certs::{Cert, Tls};
+pub use self::certs::{Cert, Signed, Tls, client as client_certificate};
 pub use self::daemon::Daemon;
 pub use self::proftpd::{Proftpd, ProftpdMode, ProftpdOptions};
 pub use self::pureftpd::{PureFtpd, PureFtpdOptions};

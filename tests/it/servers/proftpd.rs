@@ -169,6 +169,7 @@ fn config(
         lines.extend([
             format!("TLSRSACertificateFile {}", cert.cert),
             format!("TLSRSACertificateKeyFile {}", cert.key),
+            format!("TLSCACertificateFile {}", cert.ca.display()),
         ]);
         lines.push(format!("TLSLog {}", home.text("log.tls")));
     }

@@ -134,6 +134,7 @@ fn config(
         lines.extend([
             format!("rsa_cert_file={}", cert.cert),
             format!("rsa_private_key_file={}", cert.key),
+            format!("ca_certs_file={}", cert.ca.display()),
             "ssl_ciphers=HIGH".to_owned(),
         ]);
     }
