@@ -25,9 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Names of one block or page.
 const NAMES: u64 = 200;
 
-/// Names that never come twice, behind this line of facts.
-fn lines(block: u64, facts: &str) -> Vec<u8> {
-    let line = |n: u64| format!("{facts} {:0>60}-{n}\r\n", block);
+/// Names of so many bytes that never come twice, behind this line of facts.
+fn lines(block: u64, facts: &str, bytes: usize) -> Vec<u8> {
+    let line = |n: u64| format!("{facts} {block:0>bytes$}-{n}\r\n");
     (0..NAMES).map(line).collect::<String>().into_bytes()
 }
 
@@ -54,7 +54,7 @@ const FLOODS: &[WireLie] = &[
         name: "folders",
         what: "a listing has folders without end",
         act: WireAct::Ftp(|_, answer| {
-            listing(answer, DataEnd::Growing(|block| lines(block, "type=dir;")))
+            listing(answer, DataEnd::Growing(|block| lines(block, "type=dir;", 60)))
         }),
         ..PLAIN_FTP
     },
@@ -62,7 +62,16 @@ const FLOODS: &[WireLie] = &[
         name: "names",
         what: "a listing has files without end",
         act: WireAct::Ftp(|_, answer| {
-            let line = |block| lines(block, "type=file;size=7;modify=20240101000000;");
+            let line = |block| lines(block, "type=file;size=7;modify=20240101000000;", 60);
+            listing(answer, DataEnd::Growing(line))
+        }),
+        ..PLAIN_FTP
+    },
+    WireLie {
+        name: "long-names",
+        what: "a listing has files of long names without end",
+        act: WireAct::Ftp(|_, answer| {
+            let line = |block| lines(block, "type=file;size=7;modify=20240101000000;", 3_000);
             listing(answer, DataEnd::Growing(line))
         }),
         ..PLAIN_FTP
