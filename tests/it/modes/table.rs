@@ -235,6 +235,13 @@ S39 | answers to nobody, twice, with wrong numbers, of another kind, too long, s
     another file, nothing in silence |
     wire_lies/mod::whatever_bytes_a_server_sends_nothing_is_lost_in_silence
     wire_lies/mutants::a_client_that_lacks_any_one_of_its_safeguards_is_noticed |
+S40 | hangs once more requests wait than its queues hold | fewer wait at the next try; told in the
+    log |
+    src/source/sftp/tests/many_requests::a_server_that_hangs_with_many_requests_is_asked_for_fewer |
+S41 | a host between, in whose connection nobody reads while requests are written | it is always
+    read; too much of it ends the connection |
+    src/source/sftp/tests/jump::a_download_through_a_host_between_goes_on_while_requests_are_written
+    src/source/sftp/jump_stream::a_server_that_sends_more_than_was_asked_for_is_left |
 A1 | bombs, overlapping members | stopped by what comes out |
     src/archive/zip/tests::bombs_are_stopped_while_they_unpack
     src/archive/zip/tests::members_that_share_bytes_are_refused

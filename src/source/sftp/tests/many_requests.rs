@@ -72,7 +72,7 @@ async fn read(terms: &SessionTerms, most: usize) -> Result<u64, ClientError> {
 
 /// Time goes on once all that was sent was taken in.
 #[tokio::test(start_paused = true)]
-async fn a_server_that_hangs_with_many_requests_is_asked_for_fewer_at_the_next_try() {
+async fn a_server_that_hangs_with_many_requests_is_asked_for_fewer() {
     for (most, stalls) in [(100, 1), (20, 2), (1_000, 0)] {
         let terms = SessionTerms::new(STALL, MinimumRate::default());
         for _ in 0..stalls {
