@@ -1,6 +1,10 @@
 //! `blobferry plan`.
 
 use std::fmt::Write as _;
+use std::io::{self, Write};
+
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::{Value, json};
 
 use super::console;
 use crate::app::configured::Configured;
@@ -8,9 +12,11 @@ use crate::app::open::{self, OpenedConfig};
 use crate::config::Destination;
 use crate::config::text::Environment;
 use crate::model::failure::Failure;
+use crate::model::redactor::Redactor;
 use crate::model::{chain, printable};
 use crate::report::{Status, in_bytes};
-use crate::run::{self, Plan, Planned};
+use crate::run::planned::Planned;
+use crate::run::{self, Plan};
 use crate::runtime::retry::retry;
 use crate::telemetry::lines::LineOut;
 use crate::telemetry::{self, Console};
@@ -52,14 +58,11 @@ pub async fn plan(arguments: PlanArguments, environment: &Environment) -> u8 {
         return crate::cli::exit::NOTHING;
     }
     let plans = run::plan(config.sources, options).await;
-    let text = if arguments.json {
-        format!("{:#}\n", redactor.json(json(&plans)))
-    } else {
-        let all = plans.iter().map(text).chain(in_all(&plans)).collect::<String>();
-        redactor.text(&all)
-    };
     drop(telemetry);
-    match console::data(&text) {
+    let written = console::data_in_parts(|out| {
+        if arguments.json { json(&plans, &redactor, out) } else { text(&plans, &redactor, out) }
+    });
+    match written {
         crate::cli::exit::WELL => exit_code(&plans),
         failed => failed,
     }
@@ -83,61 +86,111 @@ fn exit_code(plans: &[Plan]) -> u8 {
     Status::of_all(plans.iter().map(|plan| plan.report.status())).exit_code()
 }
 
-fn json(plans: &[Plan]) -> serde_json::Value {
-    let plans: Vec<_> = plans.iter().map(one).collect();
-    plans.into()
+/// As JSON, file by file: all of it may take more memory than the files.
+fn json(plans: &[Plan], redactor: &Redactor, out: &mut dyn Write) -> io::Result<()> {
+    let plans = plans.iter().map(|plan| PlanJson { plan, redactor });
+    let mut serializer = serde_json::Serializer::pretty(&mut *out);
+    serializer.collect_seq(plans)?;
+    out.write_all(b"\n")
 }
 
-fn one(plan: &Plan) -> serde_json::Value {
-    let mut json = serde_json::json!({
-        "source": plan.report.source, "fetch": plan.files, "decided": plan.report,
-    });
-    if !plan.patterns.is_empty() {
-        json["patterns"] = plan.patterns.clone().into();
+/// A plan with its files, of which none is made before it is written.
+struct PlanJson<'a> {
+    plan: &'a Plan,
+    redactor: &'a Redactor,
+}
+
+impl Serialize for PlanJson<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { plan, redactor } = *self;
+        let mut others = json!({ "decided": plan.report, "source": plan.report.source });
+        if !plan.patterns.is_empty() {
+            others["patterns"] = plan.patterns.clone().into();
+        }
+        let mut map = serializer.serialize_map(None)?;
+        if let Value::Object(others) = redactor.json(others) {
+            for (name, value) in others {
+                map.serialize_entry(&name, &value)?;
+            }
+        }
+        map.serialize_entry("fetch", &FilesJson(self))?;
+        map.end()
     }
-    json
 }
 
-fn text(plan: &Plan) -> String {
-    let mut text = String::new();
+struct FilesJson<'a>(&'a PlanJson<'a>);
+
+impl Serialize for FilesJson<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let PlanJson { plan, redactor } = self.0;
+        serializer.collect_seq(plan.files.iter().map(|file| redactor.json(json!(file))))
+    }
+}
+
+/// Bytes of a text that are looked through for secrets at once.
+const PART: usize = 64 << 10;
+
+fn text(plans: &[Plan], redactor: &Redactor, out: &mut dyn Write) -> io::Result<()> {
+    let mut part = String::new();
+    for plan in plans {
+        for file in plan.files.by_path() {
+            add_file(&mut part, &file);
+            if part.len() >= PART {
+                out.write_all(redactor.text(&std::mem::take(&mut part)).as_bytes())?;
+            }
+        }
+        part += &summary(plan);
+    }
+    part.extend(in_all(plans));
+    out.write_all(redactor.text(&part).as_bytes())
+}
+
+fn add_file(text: &mut String, file: &Planned) {
+    let Planned { path, size, modified, why, unsettled, .. } = file;
+    let size = size.map_or("? B".to_owned(), in_bytes);
+    let modified = modified.as_deref().unwrap_or("-");
+    let wait = if *unsettled { ", may still be written: is looked at again first" } else { "" };
+    let names = names(file);
     let mut line = |line: String| {
         writeln!(text, "{line}").expect("writing to a String does not fail");
     };
-    let mut files: Vec<&Planned> = plan.files.iter().collect();
-    files.sort_by(|one, other| one.path.cmp(&other.path));
-    for file in files {
-        let Planned { path, size, modified, why, unsettled, .. } = file;
-        let size = size.map_or("? B".to_owned(), in_bytes);
-        let modified = modified.as_deref().unwrap_or("-");
-        let wait = if *unsettled { ", may still be written: is looked at again first" } else { "" };
-        let names = names(file);
-        line(format!("{why:8} {size:>10}  {modified:20}  {path} -> {names}{wait}"));
-        let members = file.members.iter().flat_map(|members| &members.blobs);
-        members.take(MOST_MEMBERS).for_each(|name| line(format!("{:42} {name}", "")));
-    }
-    let count = plan.files.len();
-    let unknown = plan.files.iter().filter(|file| file.size.is_none()).count();
-    let bytes: u64 = plan.files.iter().filter_map(|file| file.size).sum();
+    line(format!("{why:8} {size:>10}  {modified:20}  {path} -> {names}{wait}"));
+    let members = file.members.iter().flat_map(|members| &members.blobs);
+    members.take(MOST_MEMBERS).for_each(|name| line(format!("{:42} {name}", "")));
+}
+
+fn summary(plan: &Plan) -> String {
+    let (count, unknown, bytes) = sums(std::iter::once(plan));
     let report = &plan.report;
-    let known =
-        if unknown == 0 { String::new() } else { format!(" and {unknown} of unknown size") };
-    line(format!(
-        "{}: {count} to fetch, {}{known}; of the others {} unchanged, {} skipped, {} gone, {} \
-        deferred, {} failed",
+    let mut text = format!(
+        "{}: {count} to fetch, {}{}; of the others {} unchanged, {} skipped, {} gone, {} \
+        deferred, {} failed\n",
         report.source,
         in_bytes(bytes),
+        and_unknown(unknown),
         report.unchanged,
         report.skipped,
         report.gone,
         report.deferred,
         report.failed
-    ));
-    let mut patterns = String::new();
+    );
     for pattern in &plan.patterns {
-        writeln!(patterns, "  looks for {}", printable(pattern.as_bytes()))
+        writeln!(text, "  looks for {}", printable(pattern.as_bytes()))
             .expect("writing to a String does not fail");
     }
-    text + &patterns + &details(&report.to_string())
+    text + &details(&report.to_string())
+}
+
+/// How many files, how many of them of unknown size, and the bytes of the others.
+fn sums<'a>(plans: impl Iterator<Item = &'a Plan>) -> (usize, usize, u64) {
+    plans.flat_map(|plan| plan.files.sizes()).fold((0, 0, 0), |(count, unknown, bytes), size| {
+        let bytes = u64::saturating_add(bytes, size.unwrap_or(0));
+        (count + 1, unknown + usize::from(size.is_none()), bytes)
+    })
+}
+
+fn and_unknown(unknown: usize) -> String {
+    if unknown == 0 { String::new() } else { format!(" and {unknown} of unknown size") }
 }
 
 /// The last line, over several sources; nothing for one.
@@ -145,22 +198,18 @@ fn in_all(plans: &[Plan]) -> Option<String> {
     if plans.len() < 2 {
         return None;
     }
-    let files = || plans.iter().flat_map(|plan| &plan.files);
-    let bytes = files().filter_map(|file| file.size).fold(0, u64::saturating_add);
-    let unknown = files().filter(|file| file.size.is_none()).count();
+    let (count, unknown, bytes) = sums(plans.iter());
     let unlisted: Vec<&str> = plans
         .iter()
         .filter(|plan| plan.report.unusable)
         .map(|plan| plan.report.source.as_str())
         .collect();
-    let known =
-        if unknown == 0 { String::new() } else { format!(" and {unknown} of unknown size") };
     let not = match unlisted.as_slice() {
         [] => String::new(),
         names => format!("; not looked at: {}", names.join(", ")),
     };
-    let (count, bytes) = (files().count(), in_bytes(bytes));
-    Some(format!("in all: {count} to fetch, {bytes}{known}, of {} sources{not}\n", plans.len()))
+    let (bytes, unknown) = (in_bytes(bytes), and_unknown(unknown));
+    Some(format!("in all: {count} to fetch, {bytes}{unknown}, of {} sources{not}\n", plans.len()))
 }
 
 /// Names of members that are shown of one archive; `--json` has more.
@@ -196,20 +245,22 @@ fn details(report: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::RemoteFile;
     use crate::report::SourceReport;
+    use crate::rules::plan::Why;
+    use crate::run::planned::PlannedFiles;
+    use crate::transfer::request::Transfer;
 
     fn plan(source: &str, sizes: &[Option<u64>]) -> Plan {
-        let file = |size: &Option<u64>| Planned {
-            path: "/a".into(),
-            size: *size,
-            modified: None,
-            why: "new",
-            unsettled: false,
-            blob: None,
-            members: None,
-            nameless: None,
+        let transfer = |size: &Option<u64>| Transfer {
+            file: RemoteFile { path: "/a".into(), size: *size, modified: None },
+            listed: None,
+            why: Why::New,
+            known: None,
+            rests: true,
         };
-        let files = sizes.iter().map(file).collect();
+        let settled = sizes.iter().map(transfer).collect();
+        let files = PlannedFiles::new(settled, Vec::new(), Box::new(|_| Ok((None, None))));
         Plan { report: SourceReport::new(source, "file:///x"), files, patterns: Vec::new() }
     }
 

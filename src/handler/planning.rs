@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::envelope::HttpAnswer;
 use super::resources::Ready;
+use crate::run::planned::Planned;
 use crate::run::{self, Plan};
 use crate::transfer::progress::Silent;
 use crate::transfer::settings::Source;
@@ -92,8 +93,8 @@ fn begin(
 }
 
 fn line(plan: &Plan) -> Value {
-    let bytes = plan.files.iter().filter_map(|file| file.size).fold(0, u64::saturating_add);
-    let named = &plan.files[..plan.files.len().min(NAMED)];
+    let bytes = plan.files.sizes().flatten().fold(0, u64::saturating_add);
+    let named: Vec<Planned> = plan.files.iter().take(NAMED).collect();
     json!({ "source": plan.report.source, "files": plan.files.len(), "bytes": bytes, "fetch": named,
         "decided": decided(plan) })
 }

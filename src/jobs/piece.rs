@@ -192,7 +192,7 @@ impl PieceLine {
             None => None,
             Some(known) => {
                 let md5 = known.md5.as_deref().and_then(md5_of_hex);
-                Some(Known {
+                Some(Box::new(Known {
                     size: known.size,
                     modified: modified(known.modified),
                     listed: modified(known.listed),
@@ -203,7 +203,7 @@ impl PieceLine {
                         left: known.left,
                         ..History::default()
                     },
-                })
+                }))
             }
         };
         let file = RemoteFile {
@@ -284,7 +284,7 @@ mod tests {
             file: file.clone(),
             listed: Some(seen),
             why: Why::Recheck,
-            known: Some(known),
+            known: Some(Box::new(known)),
             rests: true,
         };
         let other = Transfer {

@@ -17,7 +17,7 @@ pub use crate::model::text::{hex, printable};
 /// Never a [`BlobName`]: `naming` is the only way from one to the other.
 /// `Display` escapes everything that could break a line of a log or a terminal.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RemotePath(Vec<u8>);
+pub struct RemotePath(Box<[u8]>);
 
 impl RemotePath {
     /// The path of these bytes. A missing leading `/` is added, trailing ones are dropped
@@ -30,7 +30,7 @@ impl RemotePath {
         while bytes.len() > 1 && bytes.last() == Some(&b'/') {
             bytes.pop();
         }
-        Self(bytes)
+        Self(bytes.into())
     }
 
     /// The bytes that the server knows this path by.
@@ -40,12 +40,8 @@ impl RemotePath {
 
     /// This directory's entry `name` (one segment, as listed).
     pub fn join(&self, name: &[u8]) -> Self {
-        let mut bytes = self.0.clone();
-        if bytes.last() != Some(&b'/') {
-            bytes.push(b'/');
-        }
-        bytes.extend_from_slice(name);
-        Self(bytes)
+        let slash: &[u8] = if self.0.last() == Some(&b'/') { b"" } else { b"/" };
+        Self([&self.0, slash, name].concat().into())
     }
 
     /// The last segment as text; what is no UTF-8 is replaced.
@@ -66,10 +62,10 @@ impl RemotePath {
 
     /// This path below `root`, without a leading `/`; `None` when it is not below it.
     pub fn below(&self, root: &RemotePath) -> Option<&[u8]> {
-        if root.0 == b"/" {
+        if root.0.as_ref() == b"/" {
             return Some(&self.0[1..]);
         }
-        self.0.strip_prefix(root.0.as_slice())?.strip_prefix(b"/")
+        self.0.strip_prefix(root.0.as_ref())?.strip_prefix(b"/")
     }
 }
 

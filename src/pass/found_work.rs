@@ -141,11 +141,11 @@ impl Survey {
         let is_held =
             matches!(decision, Decision::Ingest(_) | Decision::LookAgain(_) | Decision::Recheck);
         self.names += if is_held { file.path.as_bytes().len() as u64 } else { 0 };
-        let transfer = |file: RemoteFile, why, known| Transfer {
+        let transfer = |file: RemoteFile, why, known: Option<Known>| Transfer {
             listed: listed.or(file.modified),
             file,
             why,
-            known,
+            known: known.map(Box::new),
             rests,
         };
         match decision {

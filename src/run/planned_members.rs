@@ -8,7 +8,7 @@ use crate::rules::naming::Places;
 use crate::transfer::archive::partial::{may_be_archive, preview};
 use crate::transfer::context::Pass;
 use crate::transfer::settings::is_wanted;
-use crate::transfer::settings::{Archives, MemberGlobs};
+use crate::transfer::settings::{Archives, MemberGlobs, Source};
 
 /// Names that are told of one archive, at most.
 const MOST_NAMES: usize = 1_000;
@@ -28,19 +28,19 @@ pub struct PlannedMembers {
 }
 
 /// Whether `file` would be unpacked, as far as its name tells.
-pub(crate) fn is_unpacked(pass: &Pass, file: &RemoteFile) -> bool {
-    pass.source.archives != Archives::Keep && may_be_archive(&file.path.file_name_text())
+pub(crate) fn is_unpacked(source: &Source, file: &RemoteFile) -> bool {
+    source.archives != Archives::Keep && may_be_archive(&file.path.file_name_text())
 }
 
 /// What is known of the members of `file` without its directory.
-pub(crate) fn unread(pass: &Pass, file: &RemoteFile) -> Result<PlannedMembers, NameError> {
-    let below = pass.source.naming.members_of(file)?;
+pub(crate) fn unread(source: &Source, file: &RemoteFile) -> Result<PlannedMembers, NameError> {
+    let below = source.naming.members_of(file)?;
     Ok(PlannedMembers { below, count: None, blobs: Vec::new() })
 }
 
 /// The same, with the names that the archive's directory leads to, if it can be read.
 pub(crate) async fn read(pass: &Pass, file: &RemoteFile) -> Result<PlannedMembers, NameError> {
-    let unread = unread(pass, file)?;
+    let unread = unread(&pass.source, file)?;
     let Some(members) = preview(pass, file).await else { return Ok(unread) };
     let globs = MemberGlobs::of(&pass.source);
     let inner = |member: &Member| {

@@ -229,7 +229,7 @@ async fn leaves(
     } else {
         pass.rest(&file, transfer.listed.as_ref())
     };
-    let doubted = is_doubted(transfer.known.as_ref(), &known);
+    let doubted = is_doubted(transfer.known.as_deref(), &known);
     let due = Due {
         file,
         listed: transfer.listed,

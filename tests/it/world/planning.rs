@@ -58,7 +58,7 @@ async fn a_plan_comes_before_the_first_run_has_made_the_container() {
     let Plan { report, files, .. } = planned(&world).await;
     assert!(!report.unusable && report.problems.is_empty(), "{report}");
     assert_eq!(
-        files.iter().map(|file| file.blob.as_ref().unwrap().as_str()).collect::<Vec<_>>(),
+        files.iter().map(|file| file.blob.unwrap().as_str().to_owned()).collect::<Vec<_>>(),
         ["acme/a"]
     );
     assert_eq!(world.store.names(), Vec::<String>::new());
