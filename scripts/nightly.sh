@@ -94,6 +94,7 @@ else
         scripts/power-cut.sh "${NIGHTLY_CUTS:-50}"
     step shares 5400 cargo,cc,root,python3,fusepy,mkfs.ext4,mkfs.exfat,mount.exfat-fuse \
         "shares that hang, err, fold case, are swapped or not mounted" scripts/shares.sh
+    step full-disks 1800 cargo,cc,root,mkfs.xfs,xfs_io "full disks, and a destination that goes away in mid-run" scripts/full-disks.sh
     step failpoints 5400 cargo,cc,azurite,servers "a process stopped at every failpoint in every way" scripts/failpoints.sh
     step eight-handlers 2400 cargo,cc,azurite,servers "eight handlers on one queue, killed at random" scripts/eight-handlers.sh
     step memory 5400 cargo,cc,azurite,servers "10 GiB through each protocol in bounded memory" scripts/measure-memory.sh

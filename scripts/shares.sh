@@ -155,6 +155,48 @@ expect "a source that is mounted again" 'unchanged 1'
 umount "$folder/disk"
 echo "ok: a source that is not mounted is told"
 
+# As on sshfs and NFS with `nolock`: the system grants every lock, so that files have to keep them; then as where it grants
+# none (ENOLCK), which the program finds out by itself.
+cat >"$folder/flock.c" <<'C'
+#include <errno.h>
+#include <stdlib.h>
+int flock(int fd, int operation) {
+    if (!getenv("NO_LOCKS")) return 0;
+    errno = ENOLCK;
+    return -1;
+}
+C
+cc -shared -fPIC -o "$folder/flock.so" "$folder/flock.c"
+mkdir "$folder/shared"
+for n in $(seq 300); do echo "$n" >"$folder/shared/f$n"; done
+find "$folder/shared" -exec touch -d '2020-01-01' {} +
+for no_locks in '' yes; do
+    begin "$folder/shared" "$folder/work/out"
+    mkdir -p "$folder/work/out/.blobferry/locks"
+    [ -n "$no_locks" ] || touch "$folder/work/out/.blobferry/locks/by-files"
+    runs=()
+    for n in 1 2 3; do
+        (
+            cd "$folder/work"
+            export LD_PRELOAD=$folder/flock.so
+            [ -z "$no_locks" ] || export NO_LOCKS=1
+            timeout 300 "$folder/blobferry" run >"told$n.txt" 2>log.txt
+        ) &
+        runs+=($!)
+    done
+    status=0
+    for pid in "${runs[@]}"; do wait "$pid" || status=$?; done
+    cat "$folder"/work/told[123].txt >"$folder/work/told.txt"
+    if [ $status != 0 ]; then echo "shares.sh: runs disturbed each other:" >&2; cat "$folder/work/told.txt" >&2; exit 1; fi
+    expect "runs side by side" 'ingested 300'
+    [ -e "$folder/work/out/.blobferry/locks/by-files" ]
+    left=$(find "$folder/work/out/.blobferry/locks" -name '*.held' | wc -l)
+    [ "$left" = 0 ] || { echo "shares.sh: $left lock files are left" >&2; exit 1; }
+    run audit
+    expect "the audit of runs side by side" 'all of it holds'
+done
+echo "ok: runs side by side, where the locks of the system are no locks"
+
 mkdir "$folder/many"
 python3 - "$folder/many" "$files" <<'PY'
 import os, sys

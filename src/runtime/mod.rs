@@ -1,6 +1,8 @@
-//! What runs the work: retries, signals, checksum lanes, parallel tasks, random bytes, the platform.
+//! What runs the work: retries, signals, checksum lanes, parallel tasks, random bytes, platform,
+//! mounts.
 
 pub mod checksum;
+pub(crate) mod mounts;
 pub mod parallel;
 pub mod platform;
 pub mod random;

@@ -10,6 +10,13 @@ pub(crate) fn of_name(bytes: &mut [u8]) {
     getrandom::fill(bytes).expect("the operating system gives random bytes");
 }
 
+/// 16 random hex digits.
+pub(crate) fn digits() -> String {
+    let mut bytes = [0u8; 8];
+    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
+    crate::model::hex(&bytes)
+}
+
 /// From 0 to 1: which part of a wait is waited.
 pub(crate) fn of_wait() -> f64 {
     #[cfg(feature = "testing")]

@@ -13,9 +13,11 @@ use crate::store::folder::trouble::{Trouble, rule};
 
 mod disk;
 mod fault;
+mod folders;
 mod folding;
 mod inner;
 mod lease;
+mod lock_files;
 mod locks;
 mod modes;
 mod mounted;
@@ -279,10 +281,8 @@ impl Store for FolderStore {
     }
     async fn lease(&self, name: &BlobName, holder: &Holder) -> Result<Leased, StoreError> {
         let holder = holder.clone();
-        self.work("leasing", name.as_str(), move |inner, name| {
-            lease::take(&inner.shelf, name, &holder)
-        })
-        .await
+        self.work("leasing", name.as_str(), move |inner, name| lease::take(inner, name, &holder))
+            .await
     }
 
     async fn end_lease(&self, _name: &BlobName, _holder: &Holder) -> Result<(), StoreError> {

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::file_system;
+use super::file_system::{self, OtherMachines};
 use super::lines::{CheckLine, CheckLines};
 use super::rights::{Probe, in_time};
 use crate::app::open;
@@ -122,7 +122,7 @@ fn folder(lines: &mut CheckLines, destination: &Destination) {
         Ok(text) => lines.tell(CheckLine::ok("file system", text)),
         Err(error) => lines.tell(CheckLine::note("file system", error.to_string())),
     }
-    file_system::tell(lines, folder);
+    file_system::tell(lines, folder, OtherMachines::Write);
 }
 
 /// Who we are there, if anybody, and whether a missing container may be made; `None` where nothing

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 use super::lines::CheckLines;
+use crate::runtime::mounts::local_locks_of;
 use crate::source::finding::Finding;
 
 /// So many entries are looked at.
@@ -14,8 +15,8 @@ const MOST_ENTRIES: usize = 500;
 const FEWEST_TIMES: usize = 5;
 
 /// Tells how the file system of the folder `root` treats names, times and locks.
-pub fn tell(lines: &mut CheckLines, root: &Path) {
-    let found = names(root).into_iter().chain(times(root)).chain(locks(root));
+pub fn tell(lines: &mut CheckLines, root: &Path, others: OtherMachines) {
+    let found = names(root).into_iter().chain(times(root)).chain(locks(root, others));
     found.for_each(|finding| lines.found(finding));
 }
 
@@ -71,61 +72,44 @@ fn precision(times: &[(u64, u32)]) -> Option<&'static str> {
 }
 
 /// Whether locks can be had, and whether other machines see them.
-fn locks(root: &Path) -> Option<Finding> {
+fn locks(root: &Path, others: OtherMachines) -> Option<Finding> {
     let folder = File::open(root).ok()?;
     let taken = folder.try_lock_shared();
     drop(folder.unlock());
-    let options = mount_options(root).unwrap_or_default();
     Some(match taken {
         Err(TryLockError::Error(error)) if error.kind() != io::ErrorKind::Interrupted => {
             let text = format!("not to be had here: {error}");
-            Finding::new("locks", text).advice(ALONE)
+            Finding::new("locks", text).advice(others.advice())
         }
-        _ => match local_locks(&options) {
+        _ => match local_locks_of(root) {
             Some(why) => {
                 let text = format!("they hold on this machine only ({why})");
-                Finding::new("locks", text).advice(ALONE)
+                Finding::new("locks", text).advice(others.advice())
             }
             None => Finding::new("locks", "to be had"),
         },
     })
 }
 
-const ALONE: &str = "let one machine at a time work with this folder: others do not see its locks";
+/// What other machines may do with a folder whose locks they do not see.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum OtherMachines {
+    /// Bring files there: a source.
+    Send,
+    /// Write blobs there: a destination.
+    Write,
+}
 
-/// Why other machines do not see locks, by the kind and the options of a mount.
-fn local_locks(options: &str) -> Option<&'static str> {
-    let mut words = options.split([' ', ',']);
-    let kind = words.next()?;
-    let has = |wanted: &[&str]| options.split([' ', ',']).any(|word| wanted.contains(&word));
-    match kind {
-        "fuse.sshfs" => Some("sshfs"),
-        "nfs" | "nfs4" if has(&["nolock", "local_lock=all", "local_lock=flock"]) => {
-            Some("an NFS mount with `nolock` or `local_lock`")
+impl OtherMachines {
+    fn advice(self) -> &'static str {
+        match self {
+            Self::Send => "what others lock on their machines is not seen on this one",
+            Self::Write => {
+                "lock files take their place for every machine that works with this folder: see \
+                `.blobferry/locks`"
+            }
         }
-        "cifs" | "smb3" if has(&["nobrl", "nolock"]) => Some("an SMB mount with `nobrl`"),
-        _ => None,
     }
-}
-
-/// Kind and options of the mount that `root` is in: `nfs4 rw,vers=4.2 …`.
-#[cfg(target_os = "linux")]
-fn mount_options(root: &Path) -> Option<String> {
-    let real = fs::canonicalize(root).ok()?;
-    let table = fs::read_to_string("/proc/self/mountinfo").ok()?;
-    let mounts = table.lines().filter_map(|line| {
-        let (mount, system) = line.split_once(" - ")?;
-        let point = mount.split(' ').nth(4)?;
-        let mut words = system.split(' ');
-        let (kind, options) = (words.next()?, words.nth(1)?);
-        real.starts_with(point).then(|| (point.len(), format!("{kind} {options}")))
-    });
-    mounts.max_by_key(|(length, _)| *length).map(|(_, options)| options)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn mount_options(_root: &Path) -> Option<String> {
-    None
 }
 
 #[cfg(test)]
@@ -140,7 +124,12 @@ mod tests {
         let told = names(dir.path()).expect("it is seen").text;
         let folds = dir.path().join("rEPORT.CSV").exists();
         assert_eq!(told.contains("one file"), folds, "{told}");
-        assert!(locks(dir.path()).expect("it can be opened").text.contains("to be had"));
+        assert!(
+            locks(dir.path(), OtherMachines::Write)
+                .expect("it can be opened")
+                .text
+                .contains("to be had")
+        );
         assert_eq!(fs::read_dir(dir.path()).expect("it lists").count(), 1);
     }
 
@@ -153,15 +142,5 @@ mod tests {
         assert!(precision(&odd).is_some_and(|text| text.contains("the second")));
         let fine = [&even[..], &[(3, 7)]].concat();
         assert!(precision(&fine).is_some_and(|text| text.contains("fractions")));
-    }
-
-    #[test]
-    fn mounts_whose_locks_hold_on_one_machine_are_known() {
-        assert_eq!(local_locks("fuse.sshfs rw,user_id=0"), Some("sshfs"));
-        assert!(local_locks("nfs4 rw,local_lock=none,vers=4.2").is_none());
-        assert!(local_locks("nfs rw,vers=3,nolock,proto=tcp").is_some());
-        assert!(local_locks("nfs rw,local_lock=all").is_some());
-        assert!(local_locks("cifs rw,nobrl,cache=none").is_some());
-        assert!(local_locks("cifs rw,cache=none").is_none() && local_locks("ext4 rw").is_none());
     }
 }

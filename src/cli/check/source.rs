@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::file_system;
+use super::file_system::{self, OtherMachines};
 use super::lines::{CheckLine, CheckLines};
 use super::names::Foreign;
 use super::probe::probe;
@@ -47,7 +47,7 @@ pub async fn check(lines: &mut CheckLines, source: &Source, probed: Option<usize
     let took = start.elapsed();
     session.describe().into_iter().for_each(|finding| lines.found(finding));
     if let Some(root) = source.endpoint.local(&source.root) {
-        file_system::tell(lines, &root);
+        file_system::tell(lines, &root, OtherMachines::Send);
         let kept = source.root.join(b".snapshot").join(b"kept");
         if !source.patterns.wants(&kept) {
             let text = "what systems and programs keep for themselves (`.snapshot`, `lost+found`, \

@@ -18,6 +18,10 @@ const NO_ROOM: &str = "the destination's file system is full, by bytes, by files
     quota: make room";
 const NO_ROOM_FOR_STATE: &str = "the file system that `[state]` names is full, by bytes, by files \
     (inodes) or by quota: make room there; the destination is another place";
+const GONE: &str = "the destination folder was there when the run began and is gone: mount its \
+    file system, or put it back, then run again";
+const STATE_GONE: &str = "the folder that `[state]` names was there when the run began and is \
+    gone: mount its file system, or put it back, then run again";
 const STATE_BROKEN: &str = "the file system that `[state]` names reports an error: see `dmesg`, \
     its disk and, if it is a share, its server and its mount";
 const STATE_READ_ONLY: &str = "the file system that `[state]` names is mounted for reading only: \
@@ -54,6 +58,7 @@ fn for_state(hint: &'static str) -> &'static str {
     match hint {
         NO_ROOM => NO_ROOM_FOR_STATE,
         BROKEN => STATE_BROKEN,
+        GONE => STATE_GONE,
         READ_ONLY => STATE_READ_ONLY,
         RIGHTS => STATE_RIGHTS,
         hint => hint,
@@ -68,7 +73,7 @@ fn meaning(kind: ErrorKind) -> (StoreKind, &'static str) {
         ErrorKind::ResourceBusy => (StoreKind::Rejected, LOCKED),
         ErrorKind::AlreadyExists => (StoreKind::Condition, ""),
         // Missing are only the folders that `prepare` makes.
-        ErrorKind::NotFound => (StoreKind::NoContainer, ""),
+        ErrorKind::NotFound => (StoreKind::NoContainer, GONE),
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => (StoreKind::Unavailable, NO_ROOM),
         ErrorKind::TimedOut => (StoreKind::Unavailable, LOCKED),
         _ => (StoreKind::Unavailable, BROKEN),
@@ -87,6 +92,7 @@ mod tests {
             ErrorKind::QuotaExceeded,
             ErrorKind::PermissionDenied,
             ErrorKind::ReadOnlyFilesystem,
+            ErrorKind::NotFound,
             ErrorKind::Other,
         ] {
             let told = |used_for| fail("writing", "a", "/mnt/state", used_for, kind.into());

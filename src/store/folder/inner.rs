@@ -10,11 +10,12 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::{modes, paths};
+use crate::runtime::random;
 use crate::store::contract::{BlobInfo, Condition, Etag, Properties, StoreKind};
 use crate::store::folder::locks::ExclusiveLock;
 use crate::store::folder::paths::{FolderPlace, OWN};
 use crate::store::folder::record::{
-    FolderBlob, FolderRecord, FolderShelf, PutTarget, key_of, random, record_of,
+    FolderBlob, FolderRecord, FolderShelf, PutTarget, key_of, record_of,
 };
 use crate::store::folder::staged::Uploads;
 use crate::store::folder::trouble::{Trouble, check, rule};
@@ -43,7 +44,7 @@ impl FolderInner {
 
     /// The name of a new temporary file for the name with `key`; it tells whose it is and how old.
     pub(crate) fn temporary_id(&self, key: &str) -> String {
-        format!("{key}.{}.{}", OffsetDateTime::now_utc().unix_timestamp(), random())
+        format!("{key}.{}.{}", OffsetDateTime::now_utc().unix_timestamp(), random::digits())
     }
 
     pub fn temporary(&self, name: &str, key: &str) -> io::Result<(String, File)> {
@@ -186,7 +187,7 @@ impl FolderInner {
                 file.seek(SeekFrom::End(0))?;
                 file.write_all(bytes)?;
                 file.sync_all()?;
-                self.shelf.amend(&FolderRecord { size: end, etag: random(), ..record })?;
+                self.shelf.amend(&FolderRecord { size: end, etag: random::digits(), ..record })?;
             }
             Some(_) => return Err(rule(StoreKind::Condition, "it is no append blob")),
         }

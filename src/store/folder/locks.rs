@@ -1,13 +1,18 @@
 //! Locks on names, also against other processes: waited for with patience, and with the name of
-//! a caller that holds them.
+//! a caller that holds them. They are those of the operating system; where these are missing, or
+//! hold on one machine alone, files take their place, for everybody who uses the folder.
 
+use std::cell::Cell;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::lock_files::{HeldLockFile, LockFiles};
 use super::modes;
+use crate::runtime::mounts::local_locks_of;
+use crate::store::holder::Holder;
 
 /// A caller that holds a lock does a few steps and flushes some files: who takes longer is frozen,
 /// or its disk is.
@@ -28,10 +33,28 @@ pub(crate) enum ExclusiveLock {
     No,
 }
 
+/// How the names of lock files end.
+const HELD: &str = "held";
+/// A file that says that locks are files here. Who is the first to need that makes it, and all
+/// others keep to it.
+const BY_FILES: &str = "by-files";
+
+/// A lock, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct HeldLock {
+    _of_the_system: Option<File>,
+    _file: Option<HeldLockFile>,
+}
+
 /// The locks in a folder.
 #[derive(Clone, Debug)]
 pub(crate) struct Locks {
     folder: PathBuf,
+    /// Whether they are files, once that is known.
+    by_files: Arc<Mutex<Option<bool>>>,
+    files: LockFiles,
+    /// Who takes them.
+    holder: Arc<OnceLock<Holder>>,
     /// When one of them was not to be had.
     stuck: Arc<Mutex<Option<Instant>>>,
 }
@@ -39,29 +62,85 @@ pub(crate) struct Locks {
 impl Locks {
     /// The locks in `folder`.
     pub fn new(folder: PathBuf) -> Self {
-        Self { folder, stuck: Arc::default() }
+        let (by_files, files, holder) = (Arc::default(), LockFiles::default(), Arc::default());
+        Self { folder, by_files, files, holder, stuck: Arc::default() }
     }
 
-    /// Held until dropped; the system drops it when a process dies. One that is not to be had in a
+    /// Held until dropped; the lock of a process that dies is free. One that is not to be had in a
     /// few seconds is an error that names its holder.
-    pub fn lock(&self, key: &str, alone: ExclusiveLock) -> io::Result<File> {
+    pub fn lock(&self, key: &str, alone: ExclusiveLock) -> io::Result<HeldLock> {
         let path = self.folder.join(&key[..2]);
+        if !self.is_by_files()? {
+            match self.of_the_system(&path, alone) {
+                Err(error) if is_missing(&error) => self.become_files()?,
+                result => return result,
+            }
+        }
+        self.by_file(&path.with_extension(HELD))
+    }
+
+    fn of_the_system(&self, path: &Path, alone: ExclusiveLock) -> io::Result<HeldLock> {
         let file =
-            modes::private().create(true).truncate(false).read(true).write(true).open(&path)?;
-        let begun = Instant::now();
-        let mut patience = None;
-        let mut pause = Duration::from_micros(200);
-        loop {
+            modes::private().create(true).truncate(false).read(true).write(true).open(path)?;
+        let once = || {
             let taken = match alone {
                 ExclusiveLock::Yes => file.try_lock(),
                 ExclusiveLock::No => file.try_lock_shared(),
             };
             match taken {
-                Ok(()) => {
-                    return Ok(file);
-                }
-                Err(TryLockError::Error(error)) => return Err(error),
-                Err(TryLockError::WouldBlock) => {}
+                Ok(()) => Ok(Some(())),
+                Err(TryLockError::Error(error)) => Err(error),
+                Err(TryLockError::WouldBlock) => Ok(None),
+            }
+        };
+        self.patiently(path, || holder(&file), once)?;
+        Ok(HeldLock { _of_the_system: Some(file), _file: None })
+    }
+
+    fn by_file(&self, path: &Path) -> io::Result<HeldLock> {
+        let ours = self.holder.get_or_init(|| Holder::new("-"));
+        let theirs = Cell::new(None);
+        let once = || match self.files.take(path, ours)? {
+            Ok(held) => Ok(Some(held)),
+            Err(other) => {
+                theirs.set(other);
+                Ok(None)
+            }
+        };
+        let told = || {
+            let Holder { process, host, .. } = theirs.take()?;
+            Some(format!("process {} on {host}", process.id))
+        };
+        let taken = self.patiently(path, told, once)?;
+        Ok(HeldLock { _of_the_system: None, _file: Some(taken) })
+    }
+
+    /// The same for a lease: at once or not at all. `None`: locks are those of the system here.
+    pub(crate) fn lease_by_file(
+        &self,
+        key: &str,
+        holder: &Holder,
+    ) -> io::Result<Option<Result<HeldLockFile, Option<Holder>>>> {
+        if !self.is_by_files()? {
+            return Ok(None);
+        }
+        let path = self.folder.join(format!("lease-{key}.{HELD}"));
+        self.files.take(&path, holder).map(Some)
+    }
+
+    /// Asks `once` until it gives something, as long as that is worth it.
+    fn patiently<T>(
+        &self,
+        path: &Path,
+        holder: impl Fn() -> Option<String>,
+        mut once: impl FnMut() -> io::Result<Option<T>>,
+    ) -> io::Result<T> {
+        let begun = Instant::now();
+        let mut patience = None;
+        let mut pause = Duration::from_micros(200);
+        loop {
+            if let Some(taken) = once()? {
+                return Ok(taken);
             }
             let patience = *patience.get_or_insert_with(|| self.patience());
             if begun.elapsed() >= patience {
@@ -72,11 +151,35 @@ impl Locks {
                 } else {
                     io::ErrorKind::ResourceBusy
                 };
-                return Err(io::Error::new(kind, held(&path, &file, patience)));
+                return Err(io::Error::new(kind, held(path, holder(), patience)));
             }
             std::thread::sleep(pause);
             pause = (pause * 2).min(PAUSE);
         }
+    }
+
+    fn is_by_files(&self) -> io::Result<bool> {
+        let mut known = self.by_files.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = *known {
+            return Ok(known);
+        }
+        // Nothing is known of a folder that is not there yet.
+        if !self.folder.is_dir() {
+            return Ok(false);
+        }
+        let mark = self.folder.join(BY_FILES);
+        let is_by_files = mark.try_exists()? || local_locks_of(&self.folder).is_some();
+        if is_by_files {
+            make(&mark)?;
+        }
+        Ok(*known.insert(is_by_files))
+    }
+
+    /// Locks are files here from now on.
+    pub(crate) fn become_files(&self) -> io::Result<()> {
+        make(&self.folder.join(BY_FILES))?;
+        *self.by_files.lock().unwrap_or_else(PoisonError::into_inner) = Some(true);
+        Ok(())
     }
 
     fn patience(&self) -> Duration {
@@ -85,9 +188,27 @@ impl Locks {
     }
 }
 
-fn held(path: &Path, file: &File, patience: Duration) -> String {
-    let holder =
-        holder(file).unwrap_or_else(|| "another process, perhaps on another machine".to_owned());
+fn make(mark: &Path) -> io::Result<()> {
+    modes::private().create(true).truncate(false).write(true).open(mark).map(drop)
+}
+
+/// ENOLCK: a network file system has no locks, or its server does not answer for them.
+const NO_LOCKS: Option<i32> = if cfg!(target_os = "linux") {
+    Some(37)
+} else if cfg!(target_os = "macos") {
+    Some(77)
+} else {
+    None
+};
+
+/// Whether the file system has no locks.
+pub(crate) fn is_missing(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::Unsupported
+        || (NO_LOCKS.is_some() && error.raw_os_error() == NO_LOCKS)
+}
+
+fn held(path: &Path, holder: Option<String>, patience: Duration) -> String {
+    let holder = holder.unwrap_or_else(|| "another process, perhaps on another machine".to_owned());
     format!(
         "`{}` is locked by {holder}, which did not let it go within {} s: end it, or let it go on",
         path.display(),
@@ -149,5 +270,37 @@ mod tests {
         drop(ours.lock("cd", ExclusiveLock::Yes).expect("others are free"));
         drop(kept);
         drop(ours.lock("ab", ExclusiveLock::Yes).expect("it is free again"));
+    }
+
+    #[test]
+    fn a_folder_whose_locks_are_files_is_that_for_everybody() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = || Locks::new(folder.path().to_owned());
+        fs::write(folder.path().join(BY_FILES), "").expect("it writes");
+        let (ours, theirs) = (at(), at());
+        let kept = theirs.lock("ab", ExclusiveLock::No).expect("it is free");
+        let error = ours.lock("ab", ExclusiveLock::No).expect_err("readers wait, too");
+        let told = format!("process {} on ", std::process::id());
+        assert!(error.to_string().contains(&told), "{error}");
+        drop(ours.lock("cd", ExclusiveLock::Yes).expect("others are free"));
+        drop(kept);
+        drop(ours.lock("ab", ExclusiveLock::Yes).expect("it is free again"));
+        let left = fs::read_dir(folder.path()).expect("it lists").count();
+        assert_eq!(left, 1, "the mark alone is left");
+    }
+
+    #[test]
+    fn a_file_system_without_locks_gets_lock_files() {
+        assert!(is_missing(&io::ErrorKind::Unsupported.into()));
+        assert!(!is_missing(&io::ErrorKind::PermissionDenied.into()));
+        #[cfg(target_os = "linux")]
+        assert!(is_missing(&io::Error::from_raw_os_error(37)), "ENOLCK");
+        let folder = tempfile::tempdir().expect("a folder");
+        let (ours, theirs) =
+            (Locks::new(folder.path().to_owned()), Locks::new(folder.path().to_owned()));
+        assert!(!ours.is_by_files().expect("it is looked at"), "this one has some");
+        ours.become_files().expect("it writes");
+        assert!(ours.is_by_files().expect("it is known"));
+        assert!(theirs.is_by_files().expect("it is looked at"), "whoever comes later keeps to it");
     }
 }

@@ -15,15 +15,15 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::Digest;
 
-use super::disk::{
-    clashes, make_folders, metadata, modified, owner_of, remove, with_folder, write_synced,
-};
+use super::disk::{clashes, metadata, modified, owner_of, remove};
+use super::folders::DestinationFolders;
 use super::folding::{Folding, rename_new};
-use super::locks::{ExclusiveLock, Locks};
+use super::locks::{ExclusiveLock, HeldLock, Locks};
 use super::modes;
 use super::moved_times::MovedTimes;
 use super::paths::{self, FolderPlace, OWN};
 use crate::model::{Md5, hex};
+use crate::runtime::random;
 use crate::store::contract::{BlobInfo, Etag, Metadata, Properties};
 
 /// What is remembered of a blob.
@@ -135,9 +135,14 @@ impl FolderShelf {
         (folder.join(format!("lease-{key}")), folder.join(format!("lease-{key}.json")))
     }
 
-    /// Held until dropped, also against other processes; the system drops it when a process dies.
+    /// The locks on its names.
+    pub(crate) fn locks(&self) -> &Locks {
+        &self.locks
+    }
+
+    /// Held until dropped, also against other processes; a process that dies drops it.
     /// One that is not to be had in a few seconds is an error.
-    pub fn lock(&self, key: &str, alone: ExclusiveLock) -> io::Result<File> {
+    pub fn lock(&self, key: &str, alone: ExclusiveLock) -> io::Result<HeldLock> {
         self.locks.lock(key, alone)
     }
 
@@ -240,7 +245,7 @@ impl FolderShelf {
             self.keep_long(&segment)?;
         }
         let next = self.next_record(key);
-        let mut file = with_folder(&next, &modes::private_folders(), || {
+        let mut file = DestinationFolders::private(&self.root).with_folder_of(&next, || {
             modes::private().create(true).write(true).truncate(true).open(&next)
         })?;
         file.write_all(&serde_json::to_vec(record)?)?;
@@ -268,7 +273,7 @@ impl FolderShelf {
                 self.mark(key, &mut record)?;
                 continue;
             }
-            match with_folder(&target, &modes::folders_of(&record.name), || {
+            match DestinationFolders::of(&self.root, &record.name).with_folder_of(&target, || {
                 if is_new {
                     rename_new(&temporary, &target)
                 } else {
@@ -294,7 +299,7 @@ impl FolderShelf {
     fn is_in_exact_folders(&self, name: &str, below: &Path) -> io::Result<bool> {
         if let Some(folder) = self.root.join(below).parent().filter(|folder| !folder.exists()) {
             // A file may be in the way: the placing finds that out.
-            drop(make_folders(folder, &modes::folders_of(name)));
+            drop(DestinationFolders::of(&self.root, name).make(folder));
         }
         self.folding.has_exact_folders(&self.root, below)
     }
@@ -347,7 +352,7 @@ impl FolderShelf {
     pub(crate) fn amend(&self, record: &FolderRecord) -> io::Result<()> {
         let path = self.record(&key_of(&record.name));
         let new = path.with_extension("new");
-        write_synced(&new, &serde_json::to_vec(record)?)?;
+        self.write_synced(&new, &serde_json::to_vec(record)?)?;
         fs::rename(new, &path)?;
         self.sync_folder(path.parent().unwrap_or(&self.own))
     }
@@ -398,13 +403,21 @@ impl FolderShelf {
         }
     }
 
+    fn write_synced(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let mut file = DestinationFolders::private(&self.root).with_folder_of(path, || {
+            modes::private().create(true).write(true).truncate(true).open(path)
+        })?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    }
+
     fn keep_long(&self, segment: &paths::LongSegment) -> io::Result<()> {
         let path = self.own.join("long").join(&segment.hash);
         if metadata(&path)?.is_some() {
             return Ok(());
         }
-        let new = self.temporary().join(random());
-        write_synced(&new, segment.text.as_bytes())?;
+        let new = self.temporary().join(random::digits());
+        self.write_synced(&new, segment.text.as_bytes())?;
         fs::rename(new, path)
     }
 }
@@ -412,13 +425,6 @@ impl FolderShelf {
 /// What records and locks of a name are filed under.
 pub(crate) fn key_of(name: &str) -> String {
     hex(&sha2::Sha256::digest(name))
-}
-
-/// 16 random hex digits.
-pub fn random() -> String {
-    let mut bytes = [0u8; 8];
-    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
-    hex(&bytes)
 }
 
 /// The record of content in a temporary file.
@@ -432,7 +438,7 @@ pub(crate) fn record_of(
     Ok(FolderRecord {
         name: name.to_owned(),
         place,
-        etag: random(),
+        etag: random::digits(),
         size: file.len(),
         modified: Some(modified(file)?),
         md5: Some(properties.md5),

@@ -7,8 +7,8 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::record::random;
 use super::trouble::{Trouble, rule};
+use crate::runtime::random;
 use crate::store::contract::StoreKind;
 
 /// Every so many blocks what is there is brought to the disk, while more is on its way.
@@ -103,7 +103,7 @@ impl FolderStaged {
             }
             FolderBlock::InPlace
         } else {
-            let path = self.folder.join(random());
+            let path = self.folder.join(random::digits());
             fs::write(&path, bytes)?;
             FolderBlock::Apart(path, length)
         };

@@ -10,7 +10,7 @@ use md5::Digest;
 use tokio::sync::oneshot;
 
 use super::inner::FolderInner;
-use super::locks::ExclusiveLock;
+use super::locks::{ExclusiveLock, HeldLock};
 use super::paths::FolderPlace;
 use super::record::{FolderRecord, key_of, record_of};
 use super::trouble::{Trouble, check, rule};
@@ -124,7 +124,7 @@ impl FolderInner {
         ready: Vec<StagedWrite>,
         results: &mut [Option<Result<Etag, Trouble>>],
     ) {
-        let mut locks: BTreeMap<String, File> = BTreeMap::new();
+        let mut locks: BTreeMap<String, HeldLock> = BTreeMap::new();
         let mut prepared = Vec::with_capacity(ready.len());
         for StagedWrite { at, key, file, record } in ready {
             let id = record.temporary.clone();

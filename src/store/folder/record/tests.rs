@@ -16,14 +16,14 @@ fn between() -> (World, FolderRecord) {
     let one = world.temporary("one");
     world.shelf.commit(&key_of("a"), one, PutTarget::New).expect("it commits");
     let two = world.temporary("two!");
-    write_synced(&world.shelf.next_record(&key_of("a")), &serde_json::to_vec(&two).expect("json"))
-        .expect("it writes");
+    let text = serde_json::to_vec(&two).expect("json");
+    world.shelf.write_synced(&world.shelf.next_record(&key_of("a")), &text).expect("it writes");
     (world, two)
 }
 
 impl World {
     fn temporary(&self, content: &str) -> FolderRecord {
-        let id = format!("{}.{}.{}", key_of("a"), 0, random());
+        let id = format!("{}.{}.{}", key_of("a"), 0, random::digits());
         let path = self.shelf.temporary().join(&id);
         fs::write(&path, content).expect("it writes");
         let metadata = Metadata::from([("content".to_owned(), content.to_owned())]);
@@ -87,4 +87,19 @@ fn sweeping_a_leftover_never_makes_its_record_count() {
     let (world, two) = between();
     world.shelf.forget_temporary(&two.temporary).expect("it sweeps");
     assert_eq!(world.seen(), agree("one"));
+}
+
+#[test]
+fn below_a_mount_point_without_its_mount_no_folder_is_made() {
+    let (world, two) = between();
+    let root = &world.shelf.root;
+    fs::remove_dir_all(root.join(OWN)).expect("it goes");
+    fs::remove_file(root.join("a")).expect("it goes");
+    let key = key_of("b");
+    let told = world.shelf.write_next(&key, &two).expect_err("there is nothing to write to");
+    assert!(told.to_string().contains("is missing in it"), "{told}");
+    let record = FolderRecord { name: "acme/b".to_owned(), ..two };
+    world.shelf.place(&key, record.clone(), PutTarget::New).expect_err("nor to put it");
+    world.shelf.amend(&record).expect_err("nor to amend");
+    assert_eq!(fs::read_dir(root).expect("it lists").count(), 0);
 }
