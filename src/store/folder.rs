@@ -11,6 +11,7 @@ use bytes::Bytes;
 use crate::store::folder::inner::FolderInner;
 use crate::store::folder::trouble::{Trouble, rule};
 
+mod characters;
 mod disk;
 mod fault;
 mod folders;

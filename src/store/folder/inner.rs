@@ -9,7 +9,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::{modes, paths};
+use super::modes;
 use crate::runtime::random;
 use crate::store::contract::{BlobInfo, Condition, Etag, Properties, StoreKind};
 use crate::store::folder::locks::ExclusiveLock;
@@ -205,7 +205,8 @@ impl FolderInner {
             Some(folder) => {
                 // Only where such names can be: at their own path, or apart.
                 let below = |place| {
-                    paths::path_of(&format!("{folder}/x"), place)
+                    self.shelf
+                        .path_of(&format!("{folder}/x"), place)
                         .0
                         .parent()
                         .map(Path::to_owned)

@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_file_of_another_machine_is_broken_once_it_is_silent_for_long() {
+    fn a_lock_file_of_another_machine_is_broken_once_it_is_silent() {
         let folder = tempfile::tempdir().expect("a folder");
         let (path, ours) = (folder.path().join("ab.held"), Holder::new("ours"));
         let theirs = LockFiles::default().take(&path, &elsewhere()).expect("it works");

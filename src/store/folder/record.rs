@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::Digest;
 
+use super::characters::HeldCharacters;
 use super::disk::{clashes, metadata, modified, owner_of, remove};
 use super::folders::DestinationFolders;
 use super::folding::{Folding, rename_new};
@@ -73,6 +74,7 @@ pub(crate) struct FolderShelf {
     locks: Locks,
     folding: Folding,
     moved: MovedTimes,
+    characters: HeldCharacters,
 }
 
 /// Where a write goes.
@@ -89,7 +91,17 @@ impl FolderShelf {
     pub fn new(root: &Path) -> Self {
         let own = root.join(OWN);
         let (locks, folding) = (Locks::new(own.join("locks")), Folding::default());
-        Self { root: root.to_owned(), locks, own, folding, moved: MovedTimes::default() }
+        let (moved, characters) = (MovedTimes::default(), HeldCharacters::new(root));
+        Self { root: root.to_owned(), locks, own, folding, moved, characters }
+    }
+
+    /// The path of blob `name` below the root, and the long segments that are kept for it.
+    pub(crate) fn path_of(
+        &self,
+        name: &str,
+        place: FolderPlace,
+    ) -> (PathBuf, Vec<paths::LongSegment>) {
+        paths::path_of(name, place, self.characters.of(name))
     }
 
     /// Makes the store's own folders.
@@ -166,7 +178,7 @@ impl FolderShelf {
 
     fn found(&self, name: &str, record: Option<FolderRecord>) -> io::Result<Option<FolderBlob>> {
         if let Some(record) = record.filter(|record| record.name == name) {
-            let (below, _) = paths::path_of(name, record.place);
+            let (below, _) = self.path_of(name, record.place);
             let path = self.root.join(below);
             self.refuse_links(&path)?;
             if let Some(file) = metadata(&path)? {
@@ -175,7 +187,7 @@ impl FolderShelf {
             }
         }
         // A file that somebody put there by hand is a blob too, so that it is never written over.
-        let (below, _) = paths::path_of(name, FolderPlace::Plain);
+        let (below, _) = self.path_of(name, FolderPlace::Plain);
         let path = self.root.join(&below);
         self.refuse_links(&path)?;
         let Some(file) = metadata(&path)? else { return Ok(None) };
@@ -216,7 +228,7 @@ impl FolderShelf {
             ));
         }
         let folds = self.folding.folds(&self.root);
-        let (below, _) = paths::path_of(name, FolderPlace::Plain);
+        let (below, _) = self.path_of(name, FolderPlace::Plain);
         let other = folds && !self.folding.has_exact_folders(&self.root, &below)?;
         Ok((if other { FolderPlace::Marked } else { FolderPlace::Plain }, PutTarget::New))
     }
@@ -240,7 +252,7 @@ impl FolderShelf {
     /// its file, which must reach the disk before that. Call under the name's exclusive lock, when
     /// it is settled and the condition holds.
     pub(crate) fn write_next(&self, key: &str, record: &FolderRecord) -> io::Result<File> {
-        let (_, long) = paths::path_of(&record.name, record.place);
+        let (_, long) = self.path_of(&record.name, record.place);
         for segment in long {
             self.keep_long(&segment)?;
         }
@@ -264,7 +276,7 @@ impl FolderShelf {
         let is_new = target == PutTarget::New;
         let temporary = self.temporary().join(&record.temporary);
         loop {
-            let (below, _) = paths::path_of(&record.name, record.place);
+            let (below, _) = self.path_of(&record.name, record.place);
             let target = self.root.join(&below);
             self.refuse_links(&target)?;
             let may_fold =
@@ -369,7 +381,7 @@ impl FolderShelf {
     /// The name that a path below the root stands for.
     pub fn name_of(&self, below: &Path) -> Option<String> {
         let long = |hash: &str| fs::read_to_string(self.own.join("long").join(hash)).ok();
-        paths::name_of(below, &long).map(|(name, _)| name)
+        paths::name_of(below, &|name| self.characters.of(name), &long).map(|(name, _)| name)
     }
 
     /// Forgets a temporary file that nobody works on any more, and the next record that waits for

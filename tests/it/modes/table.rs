@@ -461,11 +461,14 @@ R22 | the disk of the state is full, broken or closed | told as the place that `
 R23 | a destination whose locks other machines do not see | lock files, for everybody |
     src/store/folder/locks::a_folder_whose_locks_are_files_is_that_for_everybody
     src/store/folder/locks::a_file_system_without_locks_gets_lock_files
-    src/store/folder/lock_files::a_lock_file_of_another_machine_is_broken_once_it_is_silent_for_long
+    src/store/folder/lock_files::a_lock_file_of_another_machine_is_broken_once_it_is_silent
     src/store/folder/lock_files::a_lock_file_of_a_killed_process_is_broken_at_once
     src/runtime/mounts::mounts_whose_locks_hold_on_one_machine_are_known |
 R24 | a destination that is unmounted in mid-run | nothing is made below the mount point |
     src/store/folder/record/tests::below_a_mount_point_without_its_mount_no_folder_is_made |
+R25 | names that the file system of a destination cannot hold | escaped, one-to-one |
+    src/store/folder/paths::characters_that_a_file_system_cannot_hold_are_escaped_where_that_is_so
+    src/store/folder/characters::a_copy_of_such_a_destination_keeps_its_names |
 C1 | broken TOML | file, line, exit 2 | modes/config::c01_broken_toml_is_told_by_line_and_column
     src/config/tests::broken_toml_is_told_by_line_and_column_without_its_text |
 C2 | typos | what was meant | modes/config::c02_typos_are_answered_with_what_was_meant |
