@@ -2,23 +2,30 @@
 //! and that may write blobs of the same names.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
+use crate::model::RemotePath;
 use crate::rules::naming::Layout;
+use crate::rules::patterns::Patterns;
 use crate::settings::SettingError;
 use crate::transfer::settings::{After, Source};
 
 /// Tells each source that removes files which other one can see them too.
 pub fn note(sources: &mut [Source]) {
+    if sources.iter().all(|source| source.after == After::Keep) {
+        return;
+    }
+    let places: Vec<SourcePlace> = sources.iter().map(SourcePlace::of).collect();
     let named = |at: usize| -> Option<String> {
-        let one = &sources[at];
-        if one.after == After::Keep {
+        if sources[at].after == After::Keep {
             return None;
         }
-        let others = sources.iter().enumerate().filter(|(other, _)| *other != at);
-        others
-            .map(|(_, other)| other)
-            .find(|other| meet(one, other))
-            .map(|other| other.name.clone())
+        let mut others = (0..sources.len()).filter(|other| *other != at);
+        let other = others.find(|other| {
+            let patterns = [at, *other].map(|one| &sources[one].patterns);
+            places[at].meets(&places[*other], patterns)
+        })?;
+        Some(sources[other].name.clone())
     };
     let shared: Vec<Option<String>> = (0..sources.len()).map(named).collect();
     for (source, shared) in sources.iter_mut().zip(shared) {
@@ -26,10 +33,59 @@ pub fn note(sources: &mut [Source]) {
     }
 }
 
-/// Whether some path may be wanted by both. Who logs in does not matter: two users may see one
-/// tree.
-fn meet(one: &Source, other: &Source) -> bool {
-    one.endpoint.address() == other.endpoint.address() && one.patterns.may_meet(&other.patterns)
+/// Where a source is, by one spelling.
+struct SourcePlace {
+    server: String,
+    folder: RemotePath,
+}
+
+impl SourcePlace {
+    fn of(source: &Source) -> Self {
+        Self { server: server(source.endpoint.address()), folder: folder(source) }
+    }
+
+    /// Whether some path may be wanted by the patterns of both. Who logs in does not matter: two
+    /// users may see one tree.
+    fn meets(&self, other: &Self, [own, others]: [&Patterns; 2]) -> bool {
+        self.server == other.server && own.may_meet(others, &self.folder, &other.folder)
+    }
+}
+
+/// The address of a server by one of its spellings: host names have no case and may end with a dot,
+/// and this machine has several names.
+fn server(address: &str) -> String {
+    let address = address.to_ascii_lowercase();
+    let Some((scheme, authority)) = address.split_once("://") else { return address };
+    let (host, port) = authority.rsplit_once(':').unwrap_or((authority, ""));
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let is_loopback = host == "localhost"
+        || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback());
+    let host = match host.parse::<IpAddr>() {
+        _ if is_loopback => "localhost".to_owned(),
+        Ok(address) => address.to_canonical().to_string(),
+        Err(_) => host.to_owned(),
+    };
+    format!("{scheme}://{host}:{port}")
+}
+
+/// The folder of a source by one of its spellings: without `//`, `.` and `..`; on this machine
+/// without links, too.
+fn folder(source: &Source) -> RemotePath {
+    let local = source.endpoint.local(&source.root).and_then(|path| path.canonicalize().ok());
+    let bytes = match &local {
+        Some(real) => real.as_os_str().as_encoded_bytes(),
+        None => source.root.as_bytes(),
+    };
+    let mut parts: Vec<&[u8]> = Vec::new();
+    for part in bytes.split(|byte| *byte == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    RemotePath::new(parts.join(&b'/'))
 }
 
 /// Refuses two sources whose names may be the same by their layouts: one would find the other's

@@ -231,3 +231,46 @@ fn a_source_that_is_off_needs_no_secret() {
     let config = read(&[("ingest.toml", &main)], &[]).expect("it is good");
     assert_eq!([config.sources[0].enabled, config.sources[1].enabled], [true, false]);
 }
+
+#[test]
+fn one_folder_under_two_spellings_of_its_address_is_one_folder() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let real = dir.path().join("share");
+    std::fs::create_dir_all(real.join("in")).expect("it is made");
+    let share = real.display().to_string();
+    let meet = |one: &str, other: &str| {
+        let source = |name: &str, url: &str| {
+            let password = if url.starts_with("file") { "" } else { "password = \"p\"\n" };
+            format!(
+                "[[source]]\nname = \"{name}\"\nurl = \"{url}\"\nafter = \"delete\"\n{password}"
+            )
+        };
+        let (one, other) = (source("acme", one), source("beta", other));
+        let text = format!("[destination]\nfolder = \"out\"\n{one}{other}");
+        let config = read(&[("ingest.toml", &text)], &[]).expect("it is good");
+        config.sources.iter().all(|source| source.shared_with.is_some())
+    };
+    for (one, other) in [
+        ("ftp://a@files.example/in", "ftp://b@FILES.example:21/in/"),
+        ("ftp://a@files.example/in", "ftp://a@files.example.//in"),
+        ("ftp://a@files.example/in", "ftp://a@files.example/./x/../in"),
+        ("ftp://a@localhost/in", "ftp://a@127.0.0.1/in"),
+        ("ftp://a@[::1]/in", "ftp://a@localhost/in/deep"),
+        (&format!("file://{share}"), &format!("file://{share}/./in")),
+    ] {
+        assert!(meet(one, other), "{one} {other}");
+    }
+    for (one, other) in [
+        ("ftp://a@files.example/in", "ftp://a@files.example/inner"),
+        ("ftp://a@files.example/in", "ftp://a@other.example/in"),
+        ("ftp://a@localhost/in", "ftp://a@localhost:2121/in"),
+    ] {
+        assert!(!meet(one, other), "{one} {other}");
+    }
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink(&real, dir.path().join("link")).expect("a link");
+        let link = dir.path().join("link").display().to_string();
+        assert!(meet(&format!("file://{share}"), &format!("file://{link}/in")));
+    }
+}

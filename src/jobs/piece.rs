@@ -14,6 +14,7 @@ use crate::rules::plan::Why;
 use crate::rules::plan::known::{History, Known, Seen};
 use crate::settings::percent_decode;
 use crate::state::version;
+use crate::transfer::alike_names::OtherName;
 use crate::transfer::request::Transfer;
 
 /// The version of all that is written here.
@@ -93,6 +94,8 @@ pub struct Item {
     pub interrupted: u32,
     /// When an earlier run saw it and did not take it: a piece reads nothing else of the ledger.
     pub seen: Option<Seen>,
+    /// Another file whose name differs from its own in case alone.
+    pub alike: Option<OtherName>,
 }
 
 /// What became of a piece.
@@ -131,6 +134,66 @@ struct KnownLine {
     md5: Option<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     left: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    read: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    moves: bool,
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "time::serde::rfc3339::option"
+    )]
+    looked: Option<OffsetDateTime>,
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "time::serde::rfc3339::option"
+    )]
+    refused: Option<OffsetDateTime>,
+}
+
+impl KnownLine {
+    fn of(known: &Known) -> Self {
+        let History { read, md5, looked, moves, left, refused } = &known.history;
+        Self {
+            size: known.size,
+            modified: time(known.modified),
+            listed: time(known.listed),
+            version: known.version.to_string(),
+            md5: md5.map(|md5| hex(&md5)),
+            left: *left,
+            read: *read,
+            moves: *moves,
+            looked: *looked,
+            refused: *refused,
+        }
+    }
+
+    fn known(self) -> Option<Known> {
+        let md5 = self.md5.as_deref().and_then(md5_of_hex);
+        let Self { left, moves, looked, refused, .. } = self;
+        Some(Known {
+            size: self.size,
+            modified: modified(self.modified),
+            listed: modified(self.listed),
+            version: Version::from_hex(&self.version)?,
+            history: History {
+                read: self.read || md5.is_some(),
+                md5,
+                looked,
+                moves,
+                left,
+                refused,
+            },
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct OtherLine {
+    path: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    known: Option<KnownLine>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -148,6 +211,8 @@ struct PieceLine {
     rests: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     seen: Option<SeenRecord>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    alike: Option<OtherLine>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
@@ -166,13 +231,9 @@ fn modified(time: Option<Time>) -> Option<ModifiedTime> {
 impl PieceLine {
     fn of(item: &Item) -> Self {
         let Transfer { file, listed, why, known, rests } = &item.transfer;
-        let known = known.as_ref().map(|known| KnownLine {
-            size: known.size,
-            modified: time(known.modified),
-            listed: time(known.listed),
-            version: known.version.to_string(),
-            md5: known.history.md5.map(|md5| hex(&md5)),
-            left: known.history.left,
+        let alike = item.alike.as_ref().map(|other| OtherLine {
+            path: escaped_for_metadata(other.path.as_bytes()),
+            known: other.known.as_ref().map(KnownLine::of),
         });
         Self {
             path: escaped_for_metadata(file.path.as_bytes()),
@@ -180,31 +241,25 @@ impl PieceLine {
             modified: time(file.modified),
             listed: time(*listed),
             why: *why,
-            known,
+            known: known.as_deref().map(KnownLine::of),
             interrupted: item.interrupted,
             rests: *rests,
             seen: item.seen.as_ref().map(SeenRecord::of),
+            alike,
         }
     }
 
     fn item(self) -> Option<Item> {
         let known = match self.known {
             None => None,
-            Some(known) => {
-                let md5 = known.md5.as_deref().and_then(md5_of_hex);
-                Some(Box::new(Known {
-                    size: known.size,
-                    modified: modified(known.modified),
-                    listed: modified(known.listed),
-                    version: Version::from_hex(&known.version)?,
-                    history: History {
-                        read: md5.is_some(),
-                        md5,
-                        left: known.left,
-                        ..History::default()
-                    },
-                }))
-            }
+            Some(known) => Some(Box::new(known.known()?)),
+        };
+        let alike = match self.alike {
+            None => None,
+            Some(other) => Some(OtherName {
+                path: RemotePath::new(percent_decode(&other.path)?),
+                known: other.known.and_then(KnownLine::known),
+            }),
         };
         let file = RemoteFile {
             path: RemotePath::new(percent_decode(&self.path)?),
@@ -221,6 +276,7 @@ impl PieceLine {
             },
             interrupted: self.interrupted,
             seen: self.seen.and_then(|seen| seen.sighting()),
+            alike,
         })
     }
 }
@@ -272,7 +328,14 @@ mod tests {
             size: Some(7),
             modified: Some(seen),
         };
-        let history = History { read: true, md5: Some([7; 16]), left: true, ..History::default() };
+        let history = History {
+            read: true,
+            md5: Some([7; 16]),
+            looked: Some(seen.at),
+            moves: true,
+            left: true,
+            refused: Some(seen.at),
+        };
         let known = Known {
             size: None,
             modified: Some(seen),
@@ -284,7 +347,7 @@ mod tests {
             file: file.clone(),
             listed: Some(seen),
             why: Why::Recheck,
-            known: Some(Box::new(known)),
+            known: Some(Box::new(known.clone())),
             rests: true,
         };
         let other = Transfer {
@@ -294,10 +357,11 @@ mod tests {
             known: None,
             rests: false,
         };
+        let alike = OtherName { path: RemotePath::from("/A b%.csv"), known: Some(known) };
         let sighting = Seen { why: Some(Unmet::Changed), ..Seen::new(one.file.clone(), seen.at) };
         let items = [
-            Item { transfer: one, interrupted: 2, seen: Some(sighting) },
-            Item { transfer: other, interrupted: 0, seen: None },
+            Item { transfer: one, interrupted: 2, seen: Some(sighting), alike: Some(alike) },
+            Item { transfer: other, interrupted: 0, seen: None, alike: None },
         ];
         let header =
             Header { schema: SCHEMA, journal: "journal-x".into(), young_since: Some(seen.at) };

@@ -1,6 +1,7 @@
 //! Plans a pass: lists the source, decides, cuts the work into pieces, opens the pass, sends the
 //! first messages.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,8 +18,8 @@ use super::pass_store::{PassStore, metadata};
 use super::piece::{Header, Item, PiecePlan, SCHEMA, to_bytes};
 use crate::failpoint::{failpoint, left_out};
 use crate::history::run_id::run_id;
-use crate::ledger::{Ledger, OpenPass};
-use crate::model::{BlobName, chain, hex};
+use crate::ledger::OpenPass;
+use crate::model::{BlobName, RemotePath, chain, hex};
 use crate::pass::found_work::Survey;
 use crate::pass::look::{LookOutcome, Pieces, left, left_to, look_first};
 use crate::pass::{
@@ -31,6 +32,7 @@ use crate::store::contract::BlobInfo;
 use crate::transfer::alike;
 use crate::transfer::context::Pass;
 use crate::transfer::events;
+use crate::transfer::leave_folders::leave_all;
 use crate::transfer::request::Transfer;
 use crate::transfer::settings::Source;
 
@@ -125,7 +127,10 @@ async fn with_work(
         steps::note(&mut report, pass.ledger.ingested(&file, &known, 0, 0).await);
     }
     std::mem::take(&mut survey.still_shown).forget_others(pass, &mut report).await;
-    alike::tell(pass, &mut report).await;
+    leave_all(pass, &mut report).await;
+    let of_pieces = survey.transfers.iter().chain(&survey.unsettled);
+    let of_pieces = of_pieces.map(|one| one.file.path.clone()).collect();
+    alike::tell_but(pass, &mut report, &of_pieces).await;
     let done = |settled: &gone::Settled| {
         pass_store.run.progress.done(&pass_store.source.name, &settled.file.path, &settled.outcome)
     };
@@ -151,20 +156,49 @@ struct Cut {
     young_since: Option<OffsetDateTime>,
 }
 
-fn cut_all(pass_store: &PassStore, ledger: &Ledger, survey: &mut Survey) -> Vec<Cut> {
+/// Puts the second one of each pair of alike names behind the first one: the piece that has both
+/// tells of both.
+fn pairs_together(mut items: Vec<Item>) -> Vec<Item> {
+    let places = items.iter().enumerate();
+    let places: HashMap<RemotePath, usize> =
+        places.map(|(at, item)| (item.transfer.file.path.clone(), at)).collect();
+    items.sort_by_cached_key(|item| {
+        let other = item.alike.as_ref().and_then(|other| places.get(&other.path));
+        let own = places.get(&item.transfer.file.path);
+        own.into_iter().chain(other).min().copied()
+    });
+    items
+}
+
+async fn cut_all(
+    pass_store: &PassStore,
+    pass: &Pass,
+    survey: &mut Survey,
+) -> Result<Vec<Cut>, WorkError> {
+    let mut others = HashMap::new();
+    for one in survey.transfers.iter().chain(&survey.unsettled) {
+        if let Some(other) = alike::other_of(pass, &one.file.path).await? {
+            others.insert(one.file.path.clone(), other);
+        }
+    }
     let item = |transfer: Transfer| {
-        let seen = ledger.seen(&transfer.file.path).filter(|_| !left_out!("sightings-in-pieces"));
-        Item { transfer, interrupted: 0, seen }
+        let path = &transfer.file.path;
+        let seen = pass.ledger.seen(path).filter(|_| !left_out!("sightings-in-pieces"));
+        let alike = others.get(path).cloned();
+        Item { transfer, interrupted: 0, seen, alike }
     };
-    let items = |transfers: Vec<Transfer>| transfers.into_iter().map(item).collect::<Vec<_>>();
+    let items = |transfers: Vec<Transfer>| {
+        let items = transfers.into_iter().map(item).collect();
+        if others.is_empty() { items } else { pairs_together(items) }
+    };
     let size = |item: &Item| item.transfer.file.size.unwrap_or(0);
     let settled = cut(items(std::mem::take(&mut survey.transfers)), size, pass_store.sizes);
     // Young files come last: by then most of them have rested.
     let young = cut(items(std::mem::take(&mut survey.unsettled)), size, pass_store.sizes);
     let settled = settled.into_iter().map(|items| Cut { items, young_since: None });
-    settled
-        .chain(young.into_iter().map(|items| Cut { items, young_since: Some(survey.began.0) }))
-        .collect()
+    let young = young.into_iter();
+    let young = young.map(|items| Cut { items, young_since: Some(survey.began.0) });
+    Ok(settled.chain(young).collect())
 }
 
 /// Writes the pieces, then the plan, then names both in the ledger's head: from then on the pass is
@@ -176,7 +210,7 @@ async fn open(
     mut report: SourceReport,
 ) -> Result<Came, WorkError> {
     renamed::told(pass).into_iter().for_each(|told| report.add_remark(told));
-    let cuts = cut_all(pass_store, &pass.ledger, &mut survey);
+    let cuts = cut_all(pass_store, pass, &mut survey).await?;
     let (lanes, logins) = lanes(cuts.len(), pass_store.source.connections);
     let all = || cuts.iter().flat_map(|cut| &cut.items);
     let (files, bytes) =

@@ -28,8 +28,9 @@ use crate::model::failure::Class;
 use crate::model::{RemoteFile, chain};
 use crate::pass::{gone, late, login_refusal, second_look, steps, waiting_folders};
 use crate::report::{Defer, Ingested, Outcome, Problem, Proof, SourceReport};
+use crate::transfer::alike;
 use crate::transfer::context::Pass;
-use crate::transfer::post_action;
+use crate::transfer::leave_folders::leave_all;
 use crate::transfer::settings::Source;
 
 /// How long a piece waits at least for another worker that is at it, and for logins.
@@ -179,14 +180,22 @@ async fn bring(
     let folders = job.plan.waiting_folders.iter().filter_map(SeenRecord::sighting);
     folders.for_each(|seen| pass.ledger.remember(&seen));
     items.iter().filter_map(|item| item.seen.as_ref()).for_each(|seen| pass.ledger.remember(seen));
+    let pairs =
+        items.iter().filter_map(|item| Some((&item.transfer.file.path, item.alike.clone()?)));
+    pairs.for_each(|(path, other)| pass.alike.add_told(path.clone(), other));
+    let own = items.iter().filter(|item| item.alike.is_some());
+    own.filter_map(|item| Some((item.transfer.file.path.clone(), item.transfer.known.clone()?)))
+        .for_each(|(path, known)| pass.alike.note(path, *known));
     for done in &recorded {
         let (file, outcome) = recorded_before(done);
         counting.add(&outcome);
         told.add(job.pass_store, &file, None, outcome);
     }
     items.retain(|item| recorded.iter().all(|done| done.path != item.transfer.file.path));
-    let interrupted =
-        |item: &Item| (item.transfer.file.path.clone(), (item.interrupted, item.seen.clone()));
+    let interrupted = |item: &Item| {
+        let told = (item.interrupted, item.seen.clone(), item.alike.clone());
+        (item.transfer.file.path.clone(), told)
+    };
     let before: std::collections::HashMap<_, _> = items.iter().map(interrupted).collect();
     let mut transfers: Vec<_> = items.into_iter().map(|item| item.transfer).collect();
     if let Some(young_since) = header.young_since {
@@ -204,15 +213,17 @@ async fn bring(
                 counting.add(&outcome);
                 ingested += u64::from(matches!(outcome, Outcome::Ingested(_)));
                 if outcome == Outcome::Deferred(Defer::Interrupted) {
-                    let (before, seen) =
+                    let (before, seen, alike) =
                         before.get(&transfer.file.path).cloned().unwrap_or_default();
-                    rest.push(Item { interrupted: before + u32::from(begun), transfer, seen });
+                    let interrupted = before + u32::from(begun);
+                    rest.push(Item { interrupted, transfer, seen, alike });
                 } else {
                     steps::tell(&pass, &transfer, outcome, &mut told.report);
                 }
             })
             .await;
-            post_action::leave_all(&pass, &mut told.report).await;
+            leave_all(&pass, &mut told.report).await;
+            alike::tell(&pass, &mut told.report).await;
             late::left_behind(&pass, &mut told.report).await;
             gone::settle(&pass, &mut told.report, |settled| counting.add(&settled.outcome)).await;
             // What was recorded and is not told is told by a later pass.

@@ -70,7 +70,7 @@ pub(crate) async fn settle(
         let shown = shown.get(one.path()).cloned().unwrap_or_else(stopped);
         match one {
             Absent::File(file, why) => {
-                let (outcome, sighting) = judge(pass, &file, shown);
+                let (outcome, sighting) = judge(pass, (&file, why), shown);
                 if let Some(sighting) = sighting {
                     late::sighted(pass, report, sighting, Defer::Unreachable).await;
                 }
@@ -93,7 +93,10 @@ pub(crate) async fn settle_plan(pass: &Arc<Pass>, report: &mut SourceReport) {
     for one in absent {
         let shown = shown.get(one.path()).cloned().unwrap_or_else(stopped);
         match one {
-            Absent::File(file, _) => report.add(&file.path, judge(pass, &file, shown).0),
+            Absent::File(file, why) => {
+                let outcome = judge(pass, (&file, why), shown).0;
+                report.add(&file.path, outcome);
+            }
             Absent::Folder(dir, cause) => folder(report, &dir, &cause, &shown),
             Absent::Leaving(_) => {}
         }
@@ -129,10 +132,18 @@ fn tell(pass: &Pass, settled: &Settled, report: &mut SourceReport) {
 }
 
 /// What becomes of a file that was said not to be there, and what the next run should know of that.
-fn judge(pass: &Pass, file: &RemoteFile, shown: Shown) -> (Outcome, Option<Seen>) {
+fn judge(
+    pass: &Pass,
+    (file, why): (&RemoteFile, Option<Why>),
+    shown: Shown,
+) -> (Outcome, Option<Seen>) {
+    let is_wanted = why.is_some() || pass.ledger.known(&file.path).is_none();
     match shown {
         Shown::No | Shown::Yes if left_out!("gone-by-listing") => (Outcome::Gone, None),
-        Shown::No => (Outcome::Gone, None),
+        Shown::No => match pass.run.removed.taken_by_other(&pass.source.name, file) {
+            Some(other) if is_wanted => (Outcome::Failed(taken(&file.path, &other)), None),
+            _ => (Outcome::Gone, None),
+        },
         Shown::Unknown(_) if pass.run.cancel.is_cancelled() => {
             (Outcome::Deferred(Defer::Interrupted), None)
         }
@@ -141,6 +152,15 @@ fn judge(pass: &Pass, file: &RemoteFile, shown: Shown) -> (Outcome, Option<Seen>
             still_listed(pass, file, pass.ledger.seen(&file.path), OffsetDateTime::now_utc())
         }
     }
+}
+
+/// Two sources can see the same files, and no setting shows it.
+fn taken(path: &RemotePath, other: &str) -> Problem {
+    let text = format!(
+        "`{path}` was taken by the source `{other}`, which removes or moves what it stored: the \
+        two can see the same files"
+    );
+    Problem::new(Class::Config, text)
 }
 
 fn still_listed(

@@ -24,17 +24,20 @@ use crate::pass::source_lock::SourceLock;
 use crate::pass::stored_report::write_report;
 use crate::pass::waiting_folders;
 use crate::report::{Defer, Outcome, Problem, SourceReport, problem};
+use crate::rules::plan::Why;
 use crate::rules::plan::known::Known;
 use crate::runtime::parallel::{TurnInLine, Turns, side_by_side};
 use crate::source::pool::Pool;
 use crate::state::paths::StatePaths;
 use crate::store::contract::Condition;
 use crate::transfer::alike;
+use crate::transfer::alike_folders::AlikeFolders;
 use crate::transfer::alike_names::AlikeNames;
 use crate::transfer::batch_stat::{Batch, in_batches};
 use crate::transfer::budget::Allowance;
 use crate::transfer::context::{LargeFiles, Pass, Restless, Run};
 use crate::transfer::events;
+use crate::transfer::leave_folders::leave_all;
 use crate::transfer::leaving::Leaving;
 use crate::transfer::member_slips::MemberSlips;
 use crate::transfer::missing::{Absences, Absent};
@@ -176,6 +179,7 @@ pub(crate) async fn open_with(
                 look_back,
                 left_behind: Mutex::default(),
                 alike: AlikeNames::default(),
+                alike_folders: AlikeFolders::default(),
                 waiting: WaitingFolders::default(),
             })
         }
@@ -186,12 +190,16 @@ pub(crate) async fn open_with(
 async fn work(pass: &Arc<Pass>, mut survey: Survey, report: &mut SourceReport) {
     std::mem::take(&mut survey.still_shown).forget_others(pass, report).await;
     given_names::give_back(pass, &mut survey, report).await;
-    let (mut begun, other_names) = (false, renamed::told(pass));
+    let (mut begun, other_names, mut others) = (false, renamed::told(pass), Vec::new());
     if !survey.transfers.is_empty() {
         // Files are read meanwhile; what is committed waits for it.
         let beginning = pass.ledger.begin(time::OffsetDateTime::now_utc());
         let transfers = transfer_all(pass, survey.transfers, |one, outcome, _| {
-            tell(pass, &one, outcome, report)
+            if is_another_now(pass, &one, &outcome) {
+                others.push(Transfer { rests: true, ..one });
+            } else {
+                tell(pass, &one, outcome, report);
+            }
         });
         let (result, ()) = tokio::join!(beginning, transfers);
         begun = result.is_ok();
@@ -204,7 +212,9 @@ async fn work(pass: &Arc<Pass>, mut survey: Survey, report: &mut SourceReport) {
     for (file, known) in survey.relisted {
         note(report, pass.ledger.ingested(&file, &known, 0, 0).await);
     }
-    let settled = second_look::second_look(pass, survey.unsettled, survey.began, report).await;
+    let read = (time::OffsetDateTime::now_utc(), tokio::time::Instant::now());
+    let mut settled = second_look::second_look(pass, survey.unsettled, survey.began, report).await;
+    settled.append(&mut second_look::second_look(pass, others, read, report).await);
     if !settled.is_empty() {
         begun = begun || begin(pass, report).await;
         if !begun {
@@ -212,7 +222,7 @@ async fn work(pass: &Arc<Pass>, mut survey: Survey, report: &mut SourceReport) {
         }
         transfer_all(pass, settled, |one, outcome, _| tell(pass, &one, outcome, report)).await;
     }
-    post_action::leave_all(pass, report).await;
+    leave_all(pass, report).await;
     alike::tell(pass, report).await;
     late::left_behind(pass, report).await;
     late::over_limit(pass, report).await;
@@ -228,6 +238,14 @@ async fn work(pass: &Arc<Pass>, mut survey: Survey, report: &mut SourceReport) {
     if begun || (pass.ledger.unclean() && begin(pass, report).await) {
         end(pass, report).await;
     }
+}
+
+/// Whether a file that was read to be compared is another one by now, and only has to rest.
+fn is_another_now(pass: &Pass, one: &Transfer, outcome: &Outcome) -> bool {
+    one.why == Why::Recheck
+        && *outcome == Outcome::Deferred(Defer::Unsettled)
+        && !pass.run.cancel.is_cancelled()
+        && pass.missing.take_resting_of(&one.file.path).is_some()
 }
 
 /// Notes that this run ended, if its manifest tells all that it recorded. Else the next run tells

@@ -305,7 +305,13 @@ fn sort(pass: &Pass, found: WalkFound, sorting: &mut Sorting<'_>) {
         Outcome::Skipped(if wanted { skip } else { Skip::Excluded })
     };
     let found = match found {
-        WalkFound::Entry(Listed::File(file)) => return sorting.take(file),
+        WalkFound::Entry(Listed::File(file)) => {
+            if pass.source.patterns.wants(&file.path) {
+                pass.alike_folders.see(&file);
+            }
+            return sorting.take(file);
+        }
+        WalkFound::AlikeFolders(one, other) => return pass.alike_folders.add(one, other),
         WalkFound::Alike(one, other) => {
             let patterns = &pass.source.patterns;
             if patterns.wants(&one) && patterns.wants(&other) {
@@ -339,7 +345,7 @@ fn sort(pass: &Pass, found: WalkFound, sorting: &mut Sorting<'_>) {
         WalkFound::Entry(
             Listed::Directory(_) | Listed::File(_) | Listed::Untold(_) | Listed::Aside(_),
         ) => {}
-        WalkFound::Alike(..) => {}
+        WalkFound::Alike(..) | WalkFound::AlikeFolders(..) => {}
         WalkFound::Note(note) => report.add_remark(note),
         WalkFound::Unlisted(dir, error) if dir == pass.source.root => {
             unlisted(report, &dir, &error, nothing)

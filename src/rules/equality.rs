@@ -1,6 +1,9 @@
 //! Whether two looks at one path saw the same: the only place where sizes and times of files are
 //! compared.
 
+use time::OffsetDateTime;
+use time::macros::datetime;
+
 use crate::model::{ModifiedTime, Precision, RemoteFile};
 
 /// What two observations of one path say of its content.
@@ -59,12 +62,25 @@ pub(crate) fn is_exact(time: &ModifiedTime) -> bool {
     time.precision <= Precision::Second
 }
 
+/// FTP is older, files on its servers are not: an earlier time is a default that somebody left, and
+/// another file has it, too.
+pub(crate) const FIRST_PLAUSIBLE: OffsetDateTime = datetime!(1990-01-01 0:00 UTC);
+
+/// Whether a time can be that of a file.
+pub(crate) fn is_plausible(time: &ModifiedTime) -> bool {
+    time.at >= FIRST_PLAUSIBLE
+}
+
 /// Whether a file was so young when it was looked at that another could have taken its place within
 /// the step of its time. Only coarse times have steps that matter; they tell no zone, and zones
 /// differ by quarters of an hour.
 pub(crate) fn could_hide_a_replacement(time: &ModifiedTime, looked: time::OffsetDateTime) -> bool {
     const ZONES: time::Duration = time::Duration::hours(14);
     const QUARTER: i64 = 15 * 60;
+    // A default, or the time of a wrong clock: others have it, too.
+    if !is_plausible(time) || time.at > looked + time::Duration::DAY {
+        return true;
+    }
     if is_exact(time) {
         return false;
     }
@@ -78,7 +94,6 @@ pub(crate) fn could_hide_a_replacement(time: &ModifiedTime, looked: time::Offset
 mod tests {
     use super::*;
     use crate::model::RemotePath;
-    use time::macros::datetime;
 
     fn file(size: Option<u64>, at: Option<(time::OffsetDateTime, Precision)>) -> RemoteFile {
         RemoteFile {
@@ -128,6 +143,10 @@ mod tests {
         assert!(!could_hide_a_replacement(&listed, datetime!(2026-11-29 10:00:30 UTC)));
         let day = ModifiedTime::new(datetime!(2026-11-20 0:00 UTC), Precision::Day);
         assert!(could_hide_a_replacement(&day, datetime!(2026-11-20 18:00 UTC)));
+        let default = ModifiedTime::new(datetime!(1980-01-01 0:00 UTC), Precision::Second);
+        assert!(could_hide_a_replacement(&default, datetime!(2026-11-20 18:00 UTC)));
+        let future = ModifiedTime::new(datetime!(2100-01-01 0:00 UTC), Precision::Second);
+        assert!(could_hide_a_replacement(&future, datetime!(2026-11-20 18:00 UTC)));
         let exact = ModifiedTime::new(datetime!(2026-11-20 10:00 UTC), Precision::Second);
         assert!(!could_hide_a_replacement(&exact, datetime!(2026-11-20 10:00:00.5 UTC)));
     }

@@ -120,15 +120,19 @@ impl Patterns {
         path.below(&self.root)
     }
 
-    /// Whether some path may be wanted by these patterns and by `other`, as far as their fixed
-    /// beginnings and endings tell.
-    pub(crate) fn may_meet(&self, other: &Patterns) -> bool {
-        let whole =
-            |patterns: &Patterns, begins: &[u8]| patterns.root.join(begins).as_bytes().to_vec();
+    /// Whether some path may be wanted by these patterns below `root` and by `other` below
+    /// `other_root`, as far as their fixed beginnings and endings tell.
+    pub(crate) fn may_meet(
+        &self,
+        other: &Patterns,
+        root: &RemotePath,
+        other_root: &RemotePath,
+    ) -> bool {
+        let whole = |root: &RemotePath, begins: &[u8]| root.join(begins).as_bytes().to_vec();
         self.ends.iter().any(|(begins, ends)| {
-            let begins = whole(self, begins);
+            let begins = whole(root, begins);
             other.ends.iter().any(|(other_begins, other_ends)| {
-                let other_begins = whole(other, other_begins);
+                let other_begins = whole(other_root, other_begins);
                 let begin_alike =
                     begins.starts_with(&other_begins) || other_begins.starts_with(&begins);
                 begin_alike && (ends.ends_with(other_ends) || other_ends.ends_with(ends))
@@ -370,8 +374,10 @@ mod tests {
 
     #[test]
     fn fixed_beginnings_and_endings_keep_sources_apart() {
-        let meet =
-            |one: &[&str], other: &[&str]| patterns(one, &[]).may_meet(&patterns(other, &[]));
+        let root = RemotePath::from("/out");
+        let meet = |one: &[&str], other: &[&str]| {
+            patterns(one, &[]).may_meet(&patterns(other, &[]), &root, &root)
+        };
         assert!(
             meet(&[], &[])
                 && meet(&["a/**"], &[])

@@ -39,6 +39,8 @@ pub(crate) struct FolderBatch {
     pub notes: Vec<String>,
     /// Files whose names differ in case alone.
     pub alike: Vec<(RemotePath, RemotePath)>,
+    /// Folders whose names do.
+    pub alike_folders: Vec<(RemotePath, RemotePath)>,
 }
 
 /// How to list a folder.
@@ -121,8 +123,8 @@ struct ToldEntries {
     twice: u64,
     /// The first that came twice.
     example: Option<RemotePath>,
-    /// Names with capitals, by the same names without.
-    capitals: HashMap<RemotePath, RemotePath>,
+    /// Names with capitals, by the same names without, and whether they are folders.
+    capitals: HashMap<(bool, RemotePath), RemotePath>,
     batch: FolderBatch,
     bytes: usize,
 }
@@ -179,31 +181,39 @@ impl ToldEntries {
             self.example.get_or_insert_with(|| RemotePath::new(name));
         } else if !self.before.contains(&hash) {
             // What cannot be asked for has a name, too.
-            if matches!(kind, 0 | 4) {
-                self.compare_case(&RemotePath::new(name));
+            if matches!(kind, 0 | 1 | 4) {
+                let path = RemotePath::new(name);
+                let other = self.compare_case(&path, kind == 1);
+                let found = other.map(|other| (other, path));
+                match kind {
+                    1 => self.batch.alike_folders.extend(found),
+                    _ => self.batch.alike.extend(found),
+                }
             }
             self.bytes += bytes;
             self.batch.entries.push(listed);
         }
     }
 
-    /// Looks for a file whose name differs from this one's in case alone.
-    fn compare_case(&mut self, path: &RemotePath) {
+    /// A file whose name differs from this one's in case alone, or such a folder.
+    fn compare_case(&mut self, path: &RemotePath, is_folder: bool) -> Option<RemotePath> {
         let Some(folded) = folded(path) else {
-            if !self.capitals.is_empty() {
-                let other = self.capitals.get(path).cloned();
-                self.batch.alike.extend(other.map(|other| (other, path.clone())));
+            if self.capitals.is_empty() {
+                return None;
             }
-            return;
+            return self.capitals.get(&(is_folder, path.clone())).cloned();
         };
+        let kinds: &[u8] = if is_folder { &[1] } else { &[0, 4] };
         let is_listed = |hash| self.now.contains(&hash) || self.before.contains(&hash);
-        if [0u8, 4].iter().any(|kind| is_listed(self.hashes.hash_one((*kind, folded.as_bytes())))) {
-            self.batch.alike.push((folded, path.clone()));
-        } else if let Some(other) = self.capitals.get(&folded) {
-            self.batch.alike.push((other.clone(), path.clone()));
-        } else if self.capitals.len() < MOST_CAPITALS {
-            self.capitals.insert(folded, path.clone());
+        if kinds.iter().any(|kind| is_listed(self.hashes.hash_one((*kind, folded.as_bytes())))) {
+            return Some(folded);
         }
+        let key = (is_folder, folded);
+        let other = self.capitals.get(&key).cloned();
+        if other.is_none() && self.capitals.len() < MOST_CAPITALS {
+            self.capitals.insert(key, path.clone());
+        }
+        other
     }
 
     /// False if it is known from this reading of the folder.

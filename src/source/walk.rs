@@ -26,6 +26,8 @@ pub(crate) enum WalkFound {
     Entry(Listed),
     /// Two files of one folder whose names differ in case alone. The second one comes after it.
     Alike(RemotePath, RemotePath),
+    /// Two folders whose names do; told before what they hold.
+    AlikeFolders(RemotePath, RemotePath),
     /// A folder could not be listed to its end; what is below it is unknown.
     Unlisted(RemotePath, SourceError),
     /// A folder lies deeper than [`Walk::depth`].
@@ -157,6 +159,8 @@ impl Walk {
             found.extend((*notes <= NOTES).then_some(WalkFound::Note(note)));
         }
         found.extend(batch.alike.into_iter().map(|(one, other)| WalkFound::Alike(one, other)));
+        let folders = batch.alike_folders.into_iter();
+        found.extend(folders.map(|(one, other)| WalkFound::AlikeFolders(one, other)));
         for entry in batch.entries {
             match entry {
                 Listed::Directory(path) if !(self.enter)(&path) => {}

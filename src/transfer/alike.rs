@@ -1,16 +1,19 @@
 //! Names of one folder that differ in case alone: a server that folds case takes both for one file,
 //! and the bytes of the other are never seen. Exact times tell the two apart; where there are none,
-//! equal bytes of files that are listed with different times are doubted.
+//! equal bytes are doubted.
+
+use std::collections::HashSet;
 
 use time::OffsetDateTime;
 
 use crate::failpoint::left_out;
 use crate::ledger::error::LedgerError;
 use crate::model::failure::Class;
-use crate::model::{ModifiedTime, RemotePath};
+use crate::model::{Md5, ModifiedTime, RemotePath};
 use crate::report::{Problem, SourceReport, problem};
-use crate::rules::equality::{self, Equality, is_exact};
+use crate::rules::equality::{self, is_exact, is_plausible};
 use crate::rules::plan::known::{History, Known};
+use crate::transfer::alike_names::OtherName;
 use crate::transfer::context::Pass;
 use crate::transfer::leaving::Due;
 
@@ -19,10 +22,13 @@ use crate::transfer::leaving::Due;
 pub(crate) async fn stays(pass: &Pass, due: &Due) -> Result<Option<&'static str>, LedgerError> {
     let path = &due.file.path;
     let Some(other) = pass.alike.other(path) else { return Ok(None) };
-    if due.listed.as_ref().is_some_and(is_exact) {
+    if due.listed.as_ref().is_some_and(|listed| is_exact(listed) && is_plausible(listed)) {
         return Ok(None);
     }
-    let is_stored = pass.ledger.known(&other).is_some_and(|known| !known.history.left);
+    // The ledger of a piece tells of nothing that the piece itself recorded.
+    let history = History { md5: Some(due.md5), ..due.known.history.clone() };
+    pass.alike.note(path.clone(), Known { history, ..due.known.clone() });
+    let is_stored = known_of(pass, &other).is_some_and(|known| !known.history.left);
     if !is_stored && !left_out!("alike-told") {
         return Ok(Some(
             "another name of its folder differs from it in case alone, and is not stored yet: it \
@@ -36,17 +42,52 @@ pub(crate) async fn stays(pass: &Pass, due: &Due) -> Result<Option<&'static str>
     ))
 }
 
+/// What is known of a file: by the ledger, or by the plan that a piece was cut from.
+fn known_of(pass: &Pass, path: &RemotePath) -> Option<Known> {
+    pass.ledger.known(path).or_else(|| pass.alike.known(path))
+}
+
+async fn md5_of(pass: &Pass, path: &RemotePath) -> Result<Option<Md5>, LedgerError> {
+    let told = || pass.alike.known(path).and_then(|known| known.history.md5);
+    Ok(pass.ledger.md5_of(path).await?.or_else(told))
+}
+
+/// The other one of the pair that a file belongs to, for a piece of this pass.
+pub(crate) async fn other_of(
+    pass: &Pass,
+    path: &RemotePath,
+) -> Result<Option<OtherName>, LedgerError> {
+    let Some(other) = pass.alike.other(path) else { return Ok(None) };
+    let md5 = pass.ledger.md5_of(&other).await?;
+    let known = pass.ledger.known(&other).map(|known| {
+        let history = History { md5, ..known.history.clone() };
+        Known { history, ..known }
+    });
+    Ok(Some(OtherName { path: other, known }))
+}
+
 /// Tells of doubted pairs. The next run reads them again.
 pub(crate) async fn tell(pass: &Pass, report: &mut SourceReport) {
-    for (one, other) in pass.alike.all() {
+    tell_but(pass, report, &HashSet::new()).await;
+}
+
+/// The same but for pairs of which a file is among `others`: pieces of the pass tell of them.
+pub(crate) async fn tell_but(pass: &Pass, report: &mut SourceReport, others: &HashSet<RemotePath>) {
+    let ours =
+        |(one, other): &(RemotePath, RemotePath)| !others.contains(one) && !others.contains(other);
+    if let Err(error) = tell_folders(pass, report).await {
+        report.add_problem(problem(&error));
+    }
+    for (one, other) in pass.alike.all().into_iter().filter(ours) {
         let doubted = match are_doubted(pass, &one, &other).await {
             Ok(doubted) => doubted,
             Err(error) => return report.add_problem(problem(&error)),
         };
         let Some(known) = doubted else { continue };
         let text = format!(
-            "`{one}` and `{other}` are listed with different times, and equal bytes come for both: \
-            the server may take the two names for one file, so that the other never arrives"
+            "`{one}` and `{other}`: equal bytes come for both, or both were not read yet, and no \
+            exact time tells the two apart: the server may take the two names for one file, so \
+            that the other never arrives"
         );
         report.add_problem(Problem::new(Class::Unreachable, text));
         for (path, known) in [&one, &other].into_iter().zip(known) {
@@ -60,32 +101,55 @@ pub(crate) async fn tell(pass: &Pass, report: &mut SourceReport) {
     }
 }
 
+/// Tells of folders that hold the same files with the same bytes under two spellings.
+async fn tell_folders(pass: &Pass, report: &mut SourceReport) -> Result<(), LedgerError> {
+    for pair in pass.alike_folders.all() {
+        let Some(twins) = pair.twins() else { continue };
+        let mut all_equal = true;
+        for [one, other] in &twins {
+            let sums = (md5_of(pass, one).await?, md5_of(pass, other).await?);
+            all_equal &= sums.0.is_some() && sums.0 == sums.1;
+        }
+        if all_equal {
+            let (one, other) = (&pair.one, &pair.other);
+            let text = format!(
+                "`{one}` and `{other}` are listed with the same files, and equal bytes come for \
+                each: the server may take the two names for one folder, so that the files of the \
+                other never arrive; leave one of them out with `exclude`"
+            );
+            report.add_problem(Problem::new(Class::Unreachable, text));
+        }
+    }
+    Ok(())
+}
+
 /// What is known of two files, if nothing but the listing tells them apart.
 async fn are_doubted(
     pass: &Pass,
     one: &RemotePath,
     other: &RemotePath,
 ) -> Result<Option<[Known; 2]>, LedgerError> {
-    let (Some(a), Some(b)) = (pass.ledger.known(one), pass.ledger.known(other)) else {
+    let (Some(a), Some(b)) = (known_of(pass, one), known_of(pass, other)) else {
         return Ok(None);
     };
     if !look_alike(&a, &b) || left_out!("alike-told") {
         return Ok(None);
     }
-    let sums = (pass.ledger.md5_of(one).await?, pass.ledger.md5_of(other).await?);
-    Ok((sums.0.is_some() && sums.0 == sums.1).then_some([a, b]))
+    let sums = (md5_of(pass, one).await?, md5_of(pass, other).await?);
+    // What was found in the store and never read may be anything.
+    let differ = sums.0.is_some() && sums.1.is_some() && sums.0 != sums.1;
+    Ok((!differ).then_some([a, b]))
 }
 
+/// Whether nothing exact tells two files apart. Equal times of copies do, unless listings show two.
 fn look_alike(a: &Known, b: &Known) -> bool {
-    let times = |a: Option<&ModifiedTime>, b: Option<&ModifiedTime>| equality::times(a, b);
-    let both_exact =
-        a.modified.as_ref().is_some_and(is_exact) && b.modified.as_ref().is_some_and(is_exact);
-    let told_apart =
-        both_exact && times(a.modified.as_ref(), b.modified.as_ref()) == Equality::Different;
-    a.size.is_some_and(|size| size > 0)
-        && a.size == b.size
-        && !told_apart
-        && listed_apart(a.listed.as_ref(), b.listed.as_ref())
+    let is_empty = a.size == Some(0) && b.size == Some(0);
+    let both = a.modified.as_ref().zip(b.modified.as_ref());
+    let both = both.filter(|(a, b)| is_exact(a) && is_exact(b));
+    let differ = both.is_some_and(|(a, b)| !a.agrees_with(b));
+    let are_copies = both.is_some_and(|(a, b)| is_plausible(a) && is_plausible(b))
+        && !listed_apart(a.listed.as_ref(), b.listed.as_ref());
+    equality::sizes(a.size, b.size).is_possible() && !is_empty && !differ && !are_copies
 }
 
 /// Whether listings, which know one zone only, show two times.

@@ -4,13 +4,27 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
 
 use crate::model::RemotePath;
+use crate::rules::plan::known::Known;
 
 /// Pairs of one source that are looked at, at most.
 const MOST_PAIRS: usize = 1_000;
 
+/// The other file of a pair, and what earlier runs know of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OtherName {
+    /// Its path.
+    pub path: RemotePath,
+    /// With the MD5 of its bytes; `None`: it is not stored.
+    pub known: Option<Known>,
+}
+
 /// Those of a pass.
 #[derive(Debug, Default)]
-pub struct AlikeNames(Mutex<HashMap<RemotePath, RemotePath>>);
+pub struct AlikeNames {
+    pairs: Mutex<HashMap<RemotePath, RemotePath>>,
+    /// What is known of those that the ledger of this pass does not tell of.
+    told: Mutex<HashMap<RemotePath, Known>>,
+}
 
 impl AlikeNames {
     /// Two more.
@@ -20,6 +34,25 @@ impl AlikeNames {
             pairs.insert(one.clone(), other.clone());
             pairs.insert(other, one);
         }
+    }
+
+    /// One more pair, of which the ledger of this pass may know one file only: a piece reads its
+    /// own journal alone.
+    pub(crate) fn add_told(&self, one: RemotePath, other: OtherName) {
+        if let Some(known) = other.known {
+            self.told().insert(other.path.clone(), known);
+        }
+        self.add(one, other.path);
+    }
+
+    /// What is known of a file of a pair, with the MD5 of its bytes, beside the ledger.
+    pub(crate) fn note(&self, path: RemotePath, known: Known) {
+        self.told().insert(path, known);
+    }
+
+    /// What was told of a file beside the ledger.
+    pub(crate) fn known(&self, path: &RemotePath) -> Option<Known> {
+        self.told().get(path).cloned()
     }
 
     /// Whether a file is one of a pair.
@@ -39,7 +72,11 @@ impl AlikeNames {
         once.map(|(one, other)| (one.clone(), other.clone())).collect()
     }
 
+    fn told(&self) -> MutexGuard<'_, HashMap<RemotePath, Known>> {
+        self.told.lock().expect("no code panics while it holds this lock")
+    }
+
     fn pairs(&self) -> MutexGuard<'_, HashMap<RemotePath, RemotePath>> {
-        self.0.lock().expect("no code panics while it holds this lock")
+        self.pairs.lock().expect("no code panics while it holds this lock")
     }
 }

@@ -33,6 +33,7 @@ use crate::source::shared_pools::SharedPools;
 use crate::state::store::StateStore;
 use crate::store::contract::{BLOCK_BYTES, Store};
 use crate::store::destinations::Destinations;
+use crate::transfer::alike_folders::AlikeFolders;
 use crate::transfer::alike_names::AlikeNames;
 use crate::transfer::budget::{Allowance, ByteBudget};
 use crate::transfer::leaving::Leaving;
@@ -41,6 +42,7 @@ use crate::transfer::missing::Absences;
 use crate::transfer::permits::{Admission, SourcePermits, StorePermits};
 use crate::transfer::progress::Progress;
 use crate::transfer::quarantined::Quarantine;
+use crate::transfer::removed_files::RemovedFiles;
 use crate::transfer::run_manifest::RunManifest;
 use crate::transfer::settings::{Limits, Source};
 use crate::transfer::store_health::StoreHealth;
@@ -80,6 +82,8 @@ pub struct Run {
     pub known_sources: Arc<KnownSources>,
     /// Logins that its sources share.
     pub pools: Arc<SharedPools>,
+    /// Files that its sources took away.
+    pub removed: Arc<RemovedFiles>,
     /// Shares that became known, by source.
     pub shares: Arc<Mutex<BTreeMap<String, ShareId>>>,
     /// Ledgers that this process has read before.
@@ -111,6 +115,7 @@ impl Run {
             kept: ByteBudget::new(0),
             known_sources: Arc::default(),
             pools: Arc::default(),
+            removed: Arc::default(),
             shares: Arc::default(),
             ..self.sharing()
         }
@@ -146,6 +151,7 @@ impl Run {
             again: self.again.clone(),
             known_sources: self.known_sources.clone(),
             pools: self.pools.clone(),
+            removed: self.removed.clone(),
             shares: self.shares.clone(),
             ledgers: self.ledgers.clone(),
             policy: self.policy,
@@ -220,6 +226,8 @@ pub struct Pass {
     pub member_slips: MemberSlips,
     /// Names that differ in case alone.
     pub alike: AlikeNames,
+    /// Names of folders that do.
+    pub alike_folders: AlikeFolders,
     /// Folders of files that wait and are not remembered one by one.
     pub waiting: WaitingFolders,
 }

@@ -1,8 +1,8 @@
 //! Brings one file's bytes from the source, in order, through lost connections, and proves them
 //! whole.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use crate::failpoint::left_out;
 use crate::model::failure::{Class, Failure};
 use crate::model::{Precision, RemoteFile};
-use crate::rules::equality;
+use crate::rules::equality::{self, Equality};
 use crate::rules::verify::{self, Mismatch, Verdict};
 use crate::runtime::retry::{Policy, retry};
 use crate::source::bounded::ListingBound;
@@ -48,11 +48,14 @@ pub struct Fetched {
     pub verdict: Verdict,
     /// Its description after the read, where the server still gave one.
     pub after: Option<RemoteFile>,
+    /// Whether the read was gone on with after a lost connection, and nothing told whether the file
+    /// was still the same: what came may be parts of two files.
+    pub patched: bool,
 }
 
 impl From<Verdict> for Fetched {
     fn from(verdict: Verdict) -> Self {
-        Self { verdict, after: None }
+        Self { verdict, after: None, patched: false }
     }
 }
 
@@ -64,10 +67,11 @@ pub(crate) async fn fetch(
     chunks: mpsc::Sender<Bytes>,
 ) -> Result<Fetched, FetchError> {
     // How far the fetch has come; outlives a lost connection.
-    let progress = Mutex::new(0);
+    let progress = Mutex::new(FetchProgress::default());
     let call = Call::to_source("fetch", pass, &file.path);
     let fetched = to_the_end(pass, file, &progress, &chunks).await;
-    let bytes = *progress.lock().expect("no code panics while it holds this lock");
+    let FetchProgress { bytes, patched } = *lock(&progress);
+    let fetched = fetched.map(|fetched| Fetched { patched, ..fetched });
     match &fetched {
         Ok(_) => call.went_well(bytes),
         Err(FetchError::Source(error) | FetchError::Spoilt(error)) => call.failed(bytes, error),
@@ -77,13 +81,24 @@ pub(crate) async fn fetch(
     fetched
 }
 
+/// How far a fetch has come.
+#[derive(Clone, Copy, Debug, Default)]
+struct FetchProgress {
+    bytes: u64,
+    patched: bool,
+}
+
+fn lock(progress: &Mutex<FetchProgress>) -> MutexGuard<'_, FetchProgress> {
+    progress.lock().expect("no code panics while it holds this lock")
+}
+
 async fn to_the_end(
     pass: &Pass,
     file: &RemoteFile,
-    progress: &Mutex<u64>,
+    progress: &Mutex<FetchProgress>,
     chunks: &mpsc::Sender<Bytes>,
 ) -> Result<Fetched, FetchError> {
-    let offset = || *progress.lock().expect("no code panics while it holds this lock");
+    let offset = || lock(progress).bytes;
     let Policy { attempts, .. } = pass.source.policy;
     loop {
         let began = offset();
@@ -141,7 +156,7 @@ enum Brought {
 async fn once(
     pass: &Pass,
     file: &RemoteFile,
-    progress: &Mutex<u64>,
+    progress: &Mutex<FetchProgress>,
     chunks: &mpsc::Sender<Bytes>,
     company: LoginSharing,
 ) -> Result<Fetched, Attempt> {
@@ -163,7 +178,7 @@ async fn once(
                 drop((lease, alone));
                 let after = stat(pass, file).await.map_err(FetchError::Source)?;
                 let verdict = judged(pass, file, after.as_ref(), arrived)?;
-                return Ok(Fetched { verdict, after });
+                return Ok(Fetched { verdict, after, patched: false });
             }
             // It stands in the middle of a download, as below.
             Ok(Brought::NoRoom) => drop((lease, alone)),
@@ -207,7 +222,7 @@ async fn once(
         Err(error) => return Err(FetchError::Source(error).into()),
     };
     let verdict = judged(pass, file, after.as_ref(), arrived)?;
-    Ok(Fetched { verdict, after })
+    Ok(Fetched { verdict, after, patched: false })
 }
 
 /// An error after so many bytes of a file: what came is not kept where it may be another file's.
@@ -246,19 +261,22 @@ async fn read(
     pass: &Pass,
     (session, alone): (&mut dyn Session, &mut Option<ExclusiveLogin>),
     file: &RemoteFile,
-    progress: &Mutex<u64>,
+    progress: &Mutex<FetchProgress>,
     chunks: &mpsc::Sender<Bytes>,
     company: LoginSharing,
 ) -> Result<Brought, FetchError> {
-    let mut offset = *progress.lock().expect("no code panics while it holds this lock");
+    let mut offset = lock(progress).bytes;
     if offset > 0 {
         let now = session.stat(&file.path).await.map_err(FetchError::Source)?;
         match now {
             None => return Ok(Brought::Moot(Verdict::Vanished.into())),
             Some(now) if !equality::between(file, &now).is_possible() => {
-                return Ok(Brought::Moot(Fetched { verdict: Verdict::Changed, after: Some(now) }));
+                let fetched = Fetched { after: Some(now), ..Verdict::Changed.into() };
+                return Ok(Brought::Moot(fetched));
             }
-            Some(_) => {}
+            Some(now) => {
+                lock(progress).patched |= equality::between(file, &now) != Equality::Same;
+            }
         }
     }
     let mut download = session.read(file, offset).await.map_err(|error| spoilt(error, offset))?;
@@ -271,7 +289,7 @@ async fn read(
         }
         pass.run.progress.fetched(&pass.source.name, chunk.len() as u64);
         room.send(chunk);
-        *progress.lock().expect("no code panics while it holds this lock") = offset;
+        lock(progress).bytes = offset;
         if matches!(company, LoginSharing::From(welcome) if offset >= welcome) {
             drop(alone.take());
         }

@@ -85,6 +85,7 @@ impl Due {
 pub struct Leaving {
     waiting: Mutex<Vec<Due>>,
     failed: Mutex<Vec<(RemotePath, Problem)>>,
+    moved: Mutex<Vec<(Due, RemotePath)>>,
     refused: AtomicU32,
 }
 
@@ -105,6 +106,20 @@ impl Leaving {
     /// Those that could not leave.
     pub(crate) fn take_failed(&self) -> Vec<(RemotePath, Problem)> {
         std::mem::take(&mut self.failures())
+    }
+
+    /// One was moved to this path, and no description tells whether it was still what was read.
+    pub(crate) fn moved(&self, due: Due, to: RemotePath) {
+        self.moves().push((due, to));
+    }
+
+    /// Those that were moved so.
+    pub(crate) fn take_moved(&self) -> Vec<(Due, RemotePath)> {
+        std::mem::take(&mut self.moves())
+    }
+
+    fn moves(&self) -> MutexGuard<'_, Vec<(Due, RemotePath)>> {
+        self.moved.lock().expect("no code panics while it holds this lock")
     }
 
     fn failures(&self) -> MutexGuard<'_, Vec<(RemotePath, Problem)>> {

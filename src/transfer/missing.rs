@@ -75,6 +75,13 @@ impl Absences {
         std::mem::take(&mut self.resting.lock().expect("no code panics while it holds this lock"))
     }
 
+    /// The same of one file only, if it is among them.
+    pub(crate) fn take_resting_of(&self, path: &RemotePath) -> Option<Seen> {
+        let mut resting = self.resting.lock().expect("no code panics while it holds this lock");
+        let at = resting.iter().position(|seen| seen.file.path == *path)?;
+        Some(resting.swap_remove(at))
+    }
+
     fn all(&self) -> MutexGuard<'_, Vec<Absent>> {
         self.absent.lock().expect("no code panics while it holds this lock")
     }

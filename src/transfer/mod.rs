@@ -1,6 +1,7 @@
 //! One file: described, downloaded, unpacked, uploaded, committed, recorded, removed at the source.
 
 pub mod alike;
+pub mod alike_folders;
 pub mod alike_names;
 pub mod archive;
 pub mod batch_stat;
@@ -11,11 +12,14 @@ pub mod download;
 pub mod error;
 pub mod events;
 pub mod identity;
+pub mod leave_folders;
 pub mod leaving;
 pub mod limit_memory;
+pub mod listed_again;
 pub mod lookup;
 pub mod member_slips;
 pub mod missing;
+pub mod moved;
 pub mod options;
 pub mod permits;
 pub mod post_action;
@@ -23,6 +27,7 @@ pub mod progress;
 pub mod quarantined;
 pub mod recheck;
 pub mod removal;
+pub mod removed_files;
 pub mod request;
 pub mod reread;
 pub mod run_manifest;

@@ -124,6 +124,7 @@ pub fn begin(options: Options, sources: &[Source]) -> Run {
         destinations: destinations.map(|store| Arc::new(Paced::over(store))),
         known_sources: Arc::default(),
         pools: Arc::default(),
+        removed: Arc::default(),
         shares: Arc::default(),
         ledgers,
         permits: Arc::new(StorePermits::new(limits.transfers)),

@@ -3,6 +3,7 @@
 use crate::failpoint::{failpoint, left_out};
 use crate::model::failure::Class;
 use crate::model::{RemoteFile, RemotePath, Version};
+use crate::rules::equality::{self, Equality};
 use crate::rules::naming;
 use crate::source::contract::{FileUse, Op, Session, SourceError};
 use crate::transfer::context::Pass;
@@ -20,6 +21,10 @@ pub(crate) enum Removed {
     Changed,
     /// The source says that it is done, and shows it as it was.
     Stays,
+    /// It was moved there, and no description tells whether it was still what was read.
+    MovedTo(RemotePath),
+    /// Another file was moved there in its place, and its old name is taken.
+    MovedUnread(RemotePath),
     /// Somebody writes to it, and it stays: who, as a sentence without its end.
     Taken(String),
 }
@@ -54,17 +59,53 @@ pub(crate) async fn remove_or_move(
             session.remove(path).await?;
             looked_after(pass, session, due, path).await
         }
-        After::Move(target) => {
-            let target = dated(pass, &due.file)?.unwrap_or_else(|| target.clone());
-            let target = below(&target, &pass.source.root, path);
-            // Yesterday's file of the same name keeps its place.
-            let taken = session.stat(&target).await?.is_some();
-            session
-                .rename(path, &if taken { beside(&target, &due.file, b"") } else { target })
-                .await?;
-            looked_after(pass, session, due, path).await
-        }
+        After::Move(target) => move_to(pass, session, due, target).await,
     }
+}
+
+/// Moves the file, and looks at what was moved: another file may have taken its place since it was
+/// described.
+async fn move_to(
+    pass: &Pass,
+    session: &mut dyn Session,
+    due: &Due,
+    target: &RemotePath,
+) -> Result<Removed, SourceError> {
+    let path = &due.file.path;
+    let target = dated(pass, &due.file)?.unwrap_or_else(|| target.clone());
+    let target = below(&target, &pass.source.root, path);
+    // Yesterday's file of the same name keeps its place.
+    let taken = session.stat(&target).await?.is_some();
+    let to = if taken { beside(&target, &due.file, b"") } else { target };
+    session.rename(path, &to).await?;
+    let now = match session.stat(&to).await {
+        Ok(Some(now)) => pass.without_false_time(RemoteFile { path: path.clone(), ..now }),
+        // Some partners take away at once what is moved there, or show nobody what lies there.
+        Ok(None) => return stays_or(pass, session, due, Removed::Gone).await,
+        Err(error) if error.keeps_session() => {
+            return stays_or(pass, session, due, Removed::MovedTo(to)).await;
+        }
+        Err(error) => return Err(error),
+    };
+    match equality::between(&due.file, &now) {
+        _ if left_out!("look-after-rename") => {}
+        Equality::Different if name_back(session, &to, path).await? => return Ok(Removed::Changed),
+        Equality::Different => return Ok(Removed::MovedUnread(to)),
+        Equality::Unknown => return Ok(Removed::MovedTo(to)),
+        Equality::Same => {}
+    }
+    looked_after(pass, session, due, path).await
+}
+
+/// `otherwise`, unless the file is still there under its name as it was.
+async fn stays_or(
+    pass: &Pass,
+    session: &mut dyn Session,
+    due: &Due,
+    otherwise: Removed,
+) -> Result<Removed, SourceError> {
+    let is_there = session.stat(&due.file.path).await?.is_some_and(|now| is_still(pass, due, &now));
+    Ok(if is_there && !left_out!("look-after-removal") { Removed::Stays } else { otherwise })
 }
 
 /// A server that says it removed a file, and shows it again later, is asked at once the next time.
@@ -117,9 +158,7 @@ async fn by_rename(
     session.rename(path, &aside).await?;
     let Some(now) = session.stat(&aside).await? else {
         // Somebody took it at once; or nothing was renamed.
-        let is_there = session.stat(path).await?.is_some_and(|now| is_still(pass, due, &now));
-        let stays = is_there && !left_out!("look-after-removal");
-        return Ok(if stays { Removed::Stays } else { Removed::Gone });
+        return stays_or(pass, session, due, Removed::Gone).await;
     };
     if is_still(pass, due, &now) || left_out!("look-after-rename") {
         return remove_aside(pass, session, due, &aside).await;

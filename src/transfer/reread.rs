@@ -46,7 +46,7 @@ pub(crate) async fn read(pass: &Pass, file: &RemoteFile) -> Result<Reread, Trans
         Ok(Fetched { verdict: verdict @ (Verdict::Changed | Verdict::Vanished), .. }) => {
             Ok(Reread::Left(verdict))
         }
-        Ok(Fetched { verdict, after }) => Ok(Reread::Whole { md5, verdict, after }),
+        Ok(Fetched { verdict, after, .. }) => Ok(Reread::Whole { md5, verdict, after }),
         Err(FetchError::Source(error) | FetchError::Spoilt(error)) => Err(error.into()),
         Err(FetchError::Mismatch(error)) => Err(error.into()),
         Err(FetchError::Unwanted) => Err(TransferError::Defect("reading a file again")),

@@ -385,7 +385,8 @@ const NOT_SEEN_AFTERWARDS: &str =
     "not_seen_afterwards: all of it came, and the server does not show it any more";
 
 /// Judges what arrived. A file of which only the time moved is read once more: equal bytes are the
-/// file, and its time tells nothing.
+/// file, and its time tells nothing. So is one of which nothing tells whether it was still the same
+/// when its read went on after a lost connection.
 async fn settle(
     pass: &Pass,
     file: &RemoteFile,
@@ -393,14 +394,17 @@ async fn settle(
     md5: Md5,
 ) -> Result<Result<Read, Fetched>, TransferError> {
     match fetched.verdict {
-        Verdict::Whole | Verdict::Unseen => {
-            return Ok(Ok(Read { md5, verdict: fetched.verdict, after: fetched.after }));
+        Verdict::Unseen => {
+            return Ok(Ok(Read { md5, verdict: Verdict::Unseen, after: fetched.after }));
+        }
+        Verdict::Whole if !fetched.patched => {
+            return Ok(Ok(Read { md5, verdict: Verdict::Whole, after: fetched.after }));
         }
         Verdict::Changed | Verdict::Vanished => return Ok(Err(fetched)),
         Verdict::Touched if left_out!("touched-reread") => {
             return Ok(Ok(Read { md5, verdict: Verdict::Whole, after: fetched.after }));
         }
-        Verdict::Touched => {}
+        Verdict::Touched | Verdict::Whole => {}
     }
     if file.size.is_some_and(|size| !pass.recheck.take(size)) {
         return Ok(Err(fetched));
@@ -417,6 +421,15 @@ async fn settle(
         }
         // It was touched once, and its time stands still now.
         Reread::Whole { md5: again, verdict: Verdict::Unseen, .. } if again == md5 => {
+            Ok(Ok(Read { md5, verdict: Verdict::Unseen, after: None }))
+        }
+        Reread::Whole { md5: again, verdict: Verdict::Whole, after }
+            if again == md5 && fetched.patched =>
+        {
+            Ok(Ok(Read { md5, verdict: Verdict::Whole, after }))
+        }
+        // Nobody has it but us.
+        Reread::Left(Verdict::Vanished) if fetched.verdict == Verdict::Whole => {
             Ok(Ok(Read { md5, verdict: Verdict::Unseen, after: None }))
         }
         _ => Ok(Err(fetched)),

@@ -55,6 +55,7 @@ mod settling;
 mod state_moved;
 mod store_faults;
 mod truth;
+mod unproven;
 mod unread;
 mod versions_of_archives;
 mod waiting;

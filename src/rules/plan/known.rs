@@ -127,7 +127,11 @@ impl Known {
             equality::times(Some(then), file.modified.as_ref()) == Equality::Same
         };
         if self.modified.iter().chain(exact_listed).any(alike) {
-            return Equality::Same;
+            let hides = file.modified.as_ref().is_some_and(|modified| {
+                let looked = self.history.looked.unwrap_or(modified.at);
+                equality::could_hide_a_replacement(modified, looked) && !left_out!("racy")
+            });
+            return if hides { Equality::Unknown } else { Equality::Same };
         }
         if self.history.moves { Equality::Unknown } else { Equality::Different }
     }
@@ -273,6 +277,18 @@ mod tests {
         known.listed = second(1);
         known.history.moves = false;
         assert_eq!(known.equality(&file(Some(5), second(1)), Times::Trust), Equality::Same);
+    }
+
+    #[test]
+    fn a_time_that_every_file_of_a_device_without_a_clock_has_tells_nothing() {
+        for (at, precision) in [
+            (datetime!(1970-01-01 0:00 UTC), Precision::Day),
+            (datetime!(1980-01-01 0:00 UTC), Precision::Second),
+        ] {
+            let default = file(Some(5), Some(ModifiedTime::new(at, precision)));
+            assert_eq!(known(&default).equality(&default, Times::Trust), Equality::Unknown);
+            assert_eq!(known(&default).equality(&default, Times::None), Equality::Same);
+        }
     }
 
     #[test]

@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use time::OffsetDateTime;
-use time::macros::datetime;
 
 use crate::model::ModifiedTime;
-use crate::rules::equality::is_exact;
+use crate::rules::equality::{is_exact, is_plausible};
 
 /// What a file's time says of its rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,13 +31,11 @@ pub enum TimeTold {
 const EXACT_AGE: time::Duration = time::Duration::hours(26);
 /// The same where the zone may be any, in both directions.
 const SOME_ZONE_AGE: time::Duration = time::Duration::hours(40);
-/// FTP is older, files on its servers are not: an earlier time is a default that somebody left.
-const FIRST_PLAUSIBLE: OffsetDateTime = datetime!(1990-01-01 0:00 UTC);
 
 /// What `modified` says at `now`, by our clock.
 pub fn rest(modified: Option<&ModifiedTime>, told: TimeTold, now: OffsetDateTime) -> Rest {
     let Some(modified) = modified else { return Rest::Nothing };
-    if modified.at < FIRST_PLAUSIBLE || modified.at > now {
+    if !is_plausible(modified) || modified.at > now {
         return Rest::Nothing;
     }
     let limit =
@@ -86,6 +83,7 @@ impl Clock {
 mod tests {
     use super::*;
     use crate::model::Precision;
+    use time::macros::datetime;
 
     const NOW: OffsetDateTime = datetime!(2026-11-20 12:00 UTC);
 

@@ -195,8 +195,13 @@ pub const CHANGES: &[Lie] = &[
                 false
             }
             Saying::Ended(path) if cue.hits(path) && cue.run() == 0 && cue.once(path) => {
-                cue.truth().later(path, Duration::from_secs(30), SourceTruth::grow);
-                true
+                let mut truth = cue.truth();
+                let hour_ago = OffsetDateTime::now_utc() - time::Duration::HOUR;
+                let is_young = truth.files.get(path).is_some_and(|held| held.modified > hour_ago);
+                if is_young {
+                    truth.later(path, Duration::from_secs(30), SourceTruth::grow);
+                }
+                is_young
             }
             _ => false,
         },
@@ -325,7 +330,10 @@ pub const CHANGES: &[Lie] = &[
         what: "after a file left, another one of its size and time comes under its name",
         guard: "comes-back",
         act: |cue, saying| match saying {
-            Saying::Leaving(Op::Remove, path, _) if cue.hits(path) && cue.once(path) => {
+            // A name that the program itself gave is nobody else's.
+            Saying::Leaving(Op::Remove, path, _)
+                if cue.hits(path) && !path.as_bytes().contains(&b'~') && cue.once(path) =>
+            {
                 cue.truth().remember(path);
                 false
             }

@@ -42,6 +42,7 @@ pub const BLIND_PAIRS: &[(&str, &str, &str)] = &[
     ("ends-early", "offset-ignored", "reads begun anew come to the very size of the file"),
     ("ends-early", "no-size", NO_SIZE),
     ("ends-early", "replaced-between-runs", NO_SIZE),
+    ("cut-and-written-anew", "replaced-between-runs", NO_SIZE),
     ("sends-more", "no-size", NO_SIZE),
     ("sends-more", "replaced-between-runs", NO_SIZE),
     ("offset-ignored", "no-size", NO_SIZE),
@@ -56,6 +57,10 @@ pub const BLIND_PAIRS: &[(&str, &str, &str)] = &[
     ("names-folded", "listed-anew-before-it-leaves", NO_TIME),
     ("names-folded", "filled-while-its-time-stands-still", NO_TIME),
     ("names-folded", "days-from-the-second-run-on", NO_TIME),
+    ("names-folded-by-the-minute", "days-from-the-second-run-on", ONE_DAY),
+    ("names-folded-by-the-minute", "time-moves", MOVES),
+    ("names-folded-by-the-minute", "replaced-between-runs", STALE),
+    ("names-folded-by-the-minute", "all-of-2100", ONE_TIME),
     ("names-folded", "no-size", DESCRIBED),
     ("names-folded", "time-moves", MOVES),
     ("taken-away-once-read", "replaced-while-it-is-read", "nobody can describe it after the read"),
@@ -63,6 +68,9 @@ pub const BLIND_PAIRS: &[(&str, &str, &str)] = &[
     ("clock-jumps", "written-slowly", "the newest time that the server shows is of another clock"),
 ];
 
+const ONE_DAY: &str = "from the second run on one day and one exact time are told of both names";
+const ONE_TIME: &str = "one exact time is told of both names, as of copies";
+const STALE: &str = "the bytes of one name are those that the other one had before";
 const DESCRIBED: &str = "what is listed without a size is described before it is read";
 const MOVES: &str = "a time that moves at each look tells no file from another";
 const NO_SIZE: &str = "the end that the server tells is all that is known of the size";

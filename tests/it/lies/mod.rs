@@ -28,6 +28,7 @@
 
 mod changes;
 mod cue;
+mod evidence;
 mod found;
 mod guards;
 mod honest;

@@ -4,28 +4,18 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use blobferry::model::failure::Class;
-use blobferry::model::{Precision, RemoteFile, RemotePath};
+use blobferry::model::{RemoteFile, RemotePath};
 use blobferry::report::{SourceReport, Status};
 use blobferry::source::contract::Listed;
 use blobferry::store::memory::MemoryStore;
 use bytes::Bytes;
-use time::OffsetDateTime;
-use time::macros::datetime;
 
+use super::evidence::{Told, is_alike, is_torn_unseen, proves_rest, tells_nothing};
 use super::stored::{Stored, stored};
 use super::truth::{HeldFile, SourceTruth};
 
 /// Calls of one schedule, at most.
 const MOST_CALLS: u64 = 20_000;
-/// A file that is older rests, whatever the zone.
-const OLD: time::Duration = time::Duration::hours(41);
-/// A coarse time that was told to be older than this hides no replacement, as far as anybody can
-/// know.
-const ZONES: time::Duration = time::Duration::hours(15);
-const FIRST_PLAUSIBLE: OffsetDateTime = datetime!(1990-01-01 0:00 UTC);
-
-/// What a server told of one content of a file.
-type Told = (u64, RemoteFile);
 
 #[derive(Debug, Default)]
 pub struct LieOracle {
@@ -210,6 +200,10 @@ impl LieOracle {
             let what = "replaced once they were read, and no time told before their removal";
             return *self.apart.entry(what).or_default() += 1;
         }
+        if read_before && self.ends_alike(truth, &origin, held, contents) {
+            let what = "replaced while they were read by one that ends in the same bytes";
+            return *self.apart.entry(what).or_default() += 1;
+        }
         let alike = self.cannot_be_told(truth, &origin, held, contents);
         if alike && (read_before || proves_rest(self.last_told(path))) {
             return *self
@@ -246,6 +240,29 @@ impl LieOracle {
                 && truth.content(path, *of).is_some_and(|then| stored.contains(&then.bytes))
                 && is_alike(then, now)
         })
+    }
+
+    /// Whether what was read last is stored, was never told a time of, and has the size of this
+    /// content; and this one is listed with the time of one before both. It took the place of what
+    /// was read before the end of the reading, and its last bytes are the same.
+    fn ends_alike(
+        &self,
+        truth: &SourceTruth,
+        path: &RemotePath,
+        held: &HeldFile,
+        stored: &[Bytes],
+    ) -> bool {
+        let read = self.read.get(path).and_then(|serial| truth.content(path, *serial));
+        let Some(read) = read.filter(|read| self.nothing_was_told(path, read.serial)) else {
+            return false;
+        };
+        let told = self.told.get(path).into_iter().flatten();
+        let (now, before): (Vec<_>, Vec<_>) =
+            told.filter(|(of, _)| *of != read.serial).partition(|(of, _)| *of == held.serial);
+        let is_before = |now: &RemoteFile| before.iter().any(|(_, then)| is_alike(then, now));
+        stored.contains(&read.bytes)
+            && read.bytes.len() == held.bytes.len()
+            && now.iter().any(|(_, now)| is_before(now))
     }
 
     /// Whether the server never told a time of this content.
@@ -324,14 +341,11 @@ impl LieOracle {
         }
     }
 
-    /// Whether these are bytes of a file whose name differs in case alone, where only coarse times
+    /// Whether these are bytes of a file whose name differs in case alone, where no exact times
     /// tell the two apart. A run that knows no more must not say ok.
     fn is_of_other_case(&self, truth: &SourceTruth, path: &RemotePath, content: &Bytes) -> bool {
-        let is_coarse = |(_, file): &Told| {
-            file.modified.is_some_and(|modified| modified.precision > Precision::Second)
-        };
         let folds = |other: &RemotePath| other.as_bytes().eq_ignore_ascii_case(path.as_bytes());
-        self.told.get(path).is_some_and(|told| told.iter().any(is_coarse))
+        self.told.get(path).is_some_and(|told| told.iter().any(|(_, file)| tells_nothing(file)))
             && truth.history.iter().any(|(other, known)| {
                 other != path && folds(other) && known.iter().any(|held| held.bytes == *content)
             })
@@ -365,7 +379,11 @@ impl LieOracle {
         if known.iter().filter(of_this_run).any(|held| contents.contains(&held.bytes)) {
             return;
         }
-        let waits = report.deferred_files.iter().any(|line| line.starts_with(&format!("{path} (")));
+        // Of two names that differ in case alone nobody knows more until both were read.
+        let waits = report.deferred_files.iter().any(|line| {
+            line.rsplit_once(" (")
+                .is_some_and(|(waits, _)| waits.as_bytes().eq_ignore_ascii_case(path.as_bytes()))
+        });
         if !last && (waits || held.serial > self.run.since) {
             return;
         }
@@ -418,55 +436,4 @@ impl LieOracle {
             }
         }
     }
-}
-
-/// Whether two things that were told of a path are the same size and the same time, and not a
-/// coarse time of a young file.
-fn is_alike(then: &RemoteFile, now: &RemoteFile) -> bool {
-    let (Some(a), Some(b)) = (then.modified, now.modified) else { return false };
-    let precision = a.precision.max(b.precision);
-    let is_old = OffsetDateTime::now_utc() - b.at > ZONES;
-    let settled = is_old || precision <= Precision::Second;
-    then.size.is_some() && then.size == now.size && a.agrees_with(&b) && settled
-}
-
-/// Whether `content` begins as one content of a file and ends as another, and nothing that was told
-/// of the two differs: they were read while one took the place of the other.
-fn is_torn_unseen(told: Option<&Vec<Told>>, known: &[HeldFile], content: &[u8]) -> bool {
-    let begins =
-        |held: &&HeldFile| held.bytes[..1.min(content.len())] == content[..1.min(content.len())];
-    let of = |serial: u64| {
-        told.into_iter().flatten().filter(move |(of, _)| *of == serial).map(|(_, file)| file)
-    };
-    known.iter().filter(begins).any(|first| {
-        let same = first.bytes.iter().zip(content).take_while(|(a, b)| a == b).count();
-        known.iter().any(|second| {
-            let is_mixed = second.bytes.len() == content.len()
-                && second.bytes[same.min(content.len())..] == content[same.min(content.len())..];
-            let alike =
-                || of(first.serial).any(|then| of(second.serial).any(|now| is_possible(then, now)));
-            // What was taken away before anybody described it was never told of.
-            is_mixed && (of(second.serial).next().is_none() || alike())
-        })
-    })
-}
-
-/// Whether nothing speaks against two descriptions being of one content.
-fn is_possible(then: &RemoteFile, now: &RemoteFile) -> bool {
-    let sizes = then.size.is_none() || now.size.is_none() || then.size == now.size;
-    let times = match (then.modified, now.modified) {
-        (Some(a), Some(b)) => a.agrees_with(&b),
-        _ => true,
-    };
-    sizes && times
-}
-
-/// Whether a time alone proves that its file rests: an exact one, old, and after 1990.
-fn proves_rest(told: Option<&RemoteFile>) -> bool {
-    let modified = told.and_then(|told| told.modified);
-    modified.is_some_and(|modified| {
-        modified.precision <= Precision::Second
-            && modified.at >= FIRST_PLAUSIBLE
-            && OffsetDateTime::now_utc() - modified.at > OLD
-    })
 }

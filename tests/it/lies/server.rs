@@ -107,7 +107,10 @@ impl Session for LyingSession {
         server.scene.say(&mut Saying::Opening(&path, &mut offset, &mut refused));
         match (held, refused) {
             (Some(opened), None) => {
-                server.scene.oracle().reads(&server.scene.truth(), &path, opened.serial);
+                // What goes on after a lost connection is no reading of what stands there by now.
+                if offset == 0 {
+                    server.scene.oracle().reads(&server.scene.truth(), &path, opened.serial);
+                }
                 Ok(Box::new(LyingDownload { server, path, opened, offset }))
             }
             (_, refused) => Err(error(Op::Read, &path, refused.unwrap_or(Class::NotFound))),
