@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::e2e::bad_input::old_file;
-use super::e2e::{Ferry, azure, look, wait_for};
+use super::e2e::{Ferry, azure, look, wait_within};
 use super::handler::worker::Worker;
 use super::servers::Azurite;
 use super::world::zips::zip;
@@ -151,8 +151,8 @@ fn run_until(ferry: &Ferry, point: &str, action: &str) {
     let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
     let mut stopped = Stopped { child };
     match action {
-        "hang" => wait_for(&format!("{point} to be reached"), LIMIT, || has_seen(&seen, point)),
-        _ => wait_for(&format!("the end at {point}"), LIMIT, || {
+        "hang" => wait_within(LIMIT, &format!("{point} to be reached"), || has_seen(&seen, point)),
+        _ => wait_within(LIMIT, &format!("the end at {point}"), || {
             stopped.child.try_wait().unwrap().is_some()
         }),
     }

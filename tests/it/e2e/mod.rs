@@ -183,7 +183,7 @@ impl Started {
     /// Waits for its end, at most so long.
     #[track_caller]
     pub fn end(mut self, limit: Duration) -> Done {
-        wait_for("the program's end", limit, || self.has_ended());
+        wait_within(limit, "the program's end", || self.has_ended());
         let status = self.child.wait().unwrap();
         let text = |name: &str| std::fs::read_to_string(self.folder.join(name)).unwrap();
         Done { code: status.code().unwrap_or(-1), out: text("stdout"), err: text("stderr") }
@@ -203,10 +203,16 @@ const NEVER: Duration = Duration::from_secs(300);
 
 /// Polls `condition` until it holds.
 #[track_caller]
-pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+pub fn wait_for(what: &str, condition: impl FnMut() -> bool) {
+    wait_within(NEVER, what, condition);
+}
+
+/// The same, at most so long.
+#[track_caller]
+pub fn wait_within(limit: Duration, what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < NEVER, "waited {NEVER:?} for {what}");
+        assert!(start.elapsed() < limit, "waited {limit:?} for {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
