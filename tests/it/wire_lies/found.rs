@@ -35,10 +35,3 @@ fn a_file_whose_data_never_ends_is_not_read_for_ever() {
     let seen = violations(lie, 1, Some("bytes-end"));
     assert!(seen.iter().any(|what| what.contains("of what never ends were taken")), "{seen:#?}");
 }
-
-#[test]
-fn files_whose_times_moved_at_every_look_leave_an_honest_server() {
-    // This seed removes files.
-    let played = play(5, WireCasting::Named("mdtm-moves"), None, false);
-    assert_eq!(played.violations, Vec::<String>::new());
-}
