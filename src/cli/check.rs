@@ -2,7 +2,7 @@
 //! paste.
 
 use std::collections::BTreeMap;
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use futures_util::{StreamExt, stream};
@@ -25,12 +25,16 @@ use crate::app::work_queue;
 use crate::cli::check::lines::{CheckLine, CheckLines};
 use crate::config::Config;
 use crate::config::text::Environment;
+use crate::ledger;
 use crate::model::failure::Class;
+use crate::pass::destination::moved_from;
 use crate::report::counted;
 use crate::runtime::platform::Hosting;
+use crate::runtime::retry::Policy;
 use crate::source::pool::Pool;
 use crate::source::shared_cap::CapMember;
 use crate::store::contract::Store;
+use crate::store::destinations::Destinations;
 use crate::transfer::settings::Source;
 use destination::CheckedPlace;
 use lines::Form;
@@ -50,7 +54,7 @@ pub(crate) struct CheckArguments {
 }
 
 pub async fn check(arguments: CheckArguments, environment: &Environment) -> u8 {
-    let OpenedConfig { config, store, redactor, .. } =
+    let OpenedConfig { config, store, destinations, redactor } =
         match open::open(&arguments.configured, environment) {
             Ok(opened) => opened,
             Err(unusable) => return console::refuse(&unusable),
@@ -76,7 +80,8 @@ pub async fn check(arguments: CheckArguments, environment: &Environment) -> u8 {
     let destination_failed = lines.failed();
     let probed = arguments.probe_connections.map(usize::from);
     let on = config.sources.iter().filter(|source| source.enabled).count();
-    let failed = check_sources(&mut lines, &config.sources, probed).await;
+    let looks = SourceLooks { store: &store, destinations: &destinations, probed };
+    let failed = check_sources(&mut lines, &config.sources, looks).await;
     lines.end();
     match lines.failed() {
         0 => WELL,
@@ -172,7 +177,11 @@ const NAMED: usize = 5;
 
 /// Tells of all `sources`; `probed` is how many logins are tried at once at each, if any. Returns
 /// how many sources failed.
-async fn check_sources(lines: &mut CheckLines, sources: &[Source], probed: Option<usize>) -> usize {
+async fn check_sources(
+    lines: &mut CheckLines,
+    sources: &[Source],
+    looks: SourceLooks<'_>,
+) -> usize {
     let on: Vec<&Source> = sources.iter().filter(|source| source.enabled).collect();
     let off: Vec<&str> = sources
         .iter()
@@ -184,20 +193,20 @@ async fn check_sources(lines: &mut CheckLines, sources: &[Source], probed: Optio
         lines.tell(CheckLine::ok("sources", text));
     }
     // A person who counts the logins of a server is alone there.
-    let at_once = if probed.is_some() { 1 } else { AT_ONCE };
+    let at_once = if looks.probed.is_some() { 1 } else { AT_ONCE };
     let apart = lines.apart();
     if let [source] = on[..] {
         // A person who sets a source up sees each step when it is taken.
         let before = lines.failed();
         lines.about(Some(&source.name));
-        source::check(lines, source, probed).await;
+        looks.check(lines, source).await;
         lines.about(None);
         return usize::from(lines.failed() > before);
     }
     if on.len() < MANY || lines.are_json() {
         let mut failed = 0;
-        let looks: Vec<_> = on.iter().map(|source| look(&apart, source, probed)).collect();
-        let mut found = stream::iter(looks).buffered(at_once);
+        let all: Vec<_> = on.iter().map(|source| looks.apart(&apart, source)).collect();
+        let mut found = stream::iter(all).buffered(at_once);
         while let Some((_, own)) = found.next().await {
             failed += usize::from(own.failed() > 0);
             lines.add(own);
@@ -207,8 +216,8 @@ async fn check_sources(lines: &mut CheckLines, sources: &[Source], probed: Optio
     // One that is slow keeps no other one waiting; those that may be silent begin first.
     let mut first = on.clone();
     first.sort_by_key(|source| source.endpoint.local(&source.root).is_some());
-    let looks: Vec<_> = first.iter().map(|source| look(&apart, source, probed)).collect();
-    let mut all: Vec<_> = stream::iter(looks).buffer_unordered(at_once).collect().await;
+    let all: Vec<_> = first.iter().map(|source| looks.apart(&apart, source)).collect();
+    let mut all: Vec<_> = stream::iter(all).buffer_unordered(at_once).collect().await;
     all.sort_by_cached_key(|(name, _)| on.iter().position(|source| source.name == *name));
     let failed = all.iter().filter(|(_, own)| own.failed() > 0).count();
     tell_many(lines, all);
@@ -216,15 +225,45 @@ async fn check_sources(lines: &mut CheckLines, sources: &[Source], probed: Optio
 }
 
 /// The lines of one source, within the cap of its server.
-async fn look(apart: &CheckLines, source: &Source, probed: Option<usize>) -> (String, CheckLines) {
-    let mut own = apart.of(&source.name);
-    let nobody: Weak<dyn CapMember> = Weak::<Pool>::new();
-    let _place = match &source.shared_cap {
-        Some(cap) => Some(cap.place(&nobody, source.priority).await),
-        None => None,
-    };
-    source::check(&mut own, source, probed).await;
-    (source.name.clone(), own)
+/// How sources are looked at.
+#[derive(Clone, Copy)]
+struct SourceLooks<'a> {
+    store: &'a Arc<dyn Store>,
+    destinations: &'a Destinations,
+    /// How many logins are tried at once, if any.
+    probed: Option<usize>,
+}
+
+impl SourceLooks<'_> {
+    /// A look at `source` beside others.
+    async fn apart(self, apart: &CheckLines, source: &Source) -> (String, CheckLines) {
+        let mut own = apart.of(&source.name);
+        let nobody: Weak<dyn CapMember> = Weak::<Pool>::new();
+        let _place = match &source.shared_cap {
+            Some(cap) => Some(cap.place(&nobody, source.priority).await),
+            None => None,
+        };
+        self.check(&mut own, source).await;
+        (source.name.clone(), own)
+    }
+
+    async fn check(self, lines: &mut CheckLines, source: &Source) {
+        self.place(lines, source).await;
+        source::check(lines, source, self.probed).await;
+    }
+
+    /// Whether its blobs go to the place that its known files went to.
+    async fn place(self, lines: &mut CheckLines, source: &Source) {
+        let store = self.destinations.of(source.destination.as_deref(), self.store);
+        let now = store.address().to_owned();
+        // A ledger that cannot be read is told by what was tried at the destination.
+        let policy = Policy { attempts: 1, ..Policy::default() };
+        let found = ledger::moved_from(store, &source.name, policy).await;
+        if let Ok(Some((before, files))) = found {
+            let problem = moved_from(&before, files, &now);
+            lines.tell(CheckLine::wrong("destination", problem.class, problem.message));
+        }
+    }
 }
 
 /// Well ones in one line, equal notes in one line each, those that failed last.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::ledger::SeenRecord;
+use crate::ledger::{BlobPlace, SeenRecord};
 use crate::model::{ModifiedTime, Precision, RemoteFile, RemotePath, Version, hex, md5_of_hex};
 use crate::report::SourceReport;
 use crate::rules::naming::escaped_for_metadata;
@@ -54,6 +54,9 @@ pub(crate) struct PiecePlan {
     /// Whether the source's times are known to move at every look.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub restless: bool,
+    /// Where its blobs go.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<BlobPlace>,
     /// Since when nothing of the source has arrived while files waited beyond a limit.
     #[serde(
         default,

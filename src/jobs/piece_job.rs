@@ -14,8 +14,9 @@ use super::pass_store::{PassStore, metadata, never};
 use super::piece::{Header, Item, PieceOutcome, PiecePlan, parse};
 use super::progress::{AT, JobCounts, PassProgress, REST, stamp};
 use crate::ledger::error::LedgerError;
-use crate::ledger::{Ledger, Recorded};
+use crate::ledger::{BlobPlace, Ledger, Recorded};
 use crate::model::BlobName;
+use crate::pass::destination;
 use crate::pass::lease::{self, LeaseGuard};
 use crate::pass::steps;
 use crate::report::SourceReport;
@@ -140,6 +141,11 @@ impl<'a> PieceJob<'a> {
         &self,
         journal: &str,
     ) -> Result<(Arc<Pass>, Vec<Recorded>), Box<SourceReport>> {
+        let now = BlobPlace::of(self.pass_store.run.store.as_ref());
+        let moved = |before| destination::moved_since_planned(self.source(), before, &now);
+        if let Some(refused) = self.plan.place.as_ref().and_then(moved) {
+            return Err(Box::new(refused));
+        }
         let recorded = Mutex::new(Vec::new());
         let ledger = async {
             let (mut ledger, before) = self.ledger(journal).await?;

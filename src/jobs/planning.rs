@@ -18,7 +18,7 @@ use super::pass_store::{PassStore, metadata};
 use super::piece::{Header, Item, PiecePlan, SCHEMA, to_bytes};
 use crate::failpoint::{failpoint, left_out};
 use crate::history::run_id::run_id;
-use crate::ledger::OpenPass;
+use crate::ledger::{BlobPlace, Ledger, OpenPass};
 use crate::model::{BlobName, RemotePath, chain, hex};
 use crate::pass::found_work::Survey;
 use crate::pass::look::{LookOutcome, Pieces, left, left_to, look_first};
@@ -238,6 +238,7 @@ async fn open(
         sightings: pass.ledger.sightings(),
         waiting_folders: waiting_folders::known(&pass.ledger),
         restless: pass.ledger.is_restless(),
+        place: Some(BlobPlace::of(pass_store.run.store.as_ref())),
         over_limit_since: late::over_limit_since(&pass.ledger, &pass.source),
         files,
         bytes,

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use time::OffsetDateTime;
 
 use crate::failpoint::{failpoint, left_out};
+use crate::ledger::blob_place::BlobPlace;
 use crate::ledger::blobs::{HEAD, LedgerBlobs, Race, Tagged};
 use crate::ledger::error::{BadState, LedgerError};
 use crate::ledger::head::{Head, Piece, new_name, stamp, stamp_of};
@@ -99,7 +100,7 @@ async fn fold_under(
 ) -> Result<Option<Folded>, LedgerError> {
     failpoint!("fold-begins", LedgerError::Closed("failpoint".into()));
     let base = known.as_ref().map_or_else(Head::empty, |(head, _)| head.clone());
-    let Gathered { entries, open, untold, restless, layout, share, journals } =
+    let Gathered { entries, open, untold, restless, layout, share, place, journals } =
         gather(shelf, known.is_some().then_some(&base), run).await?;
     failpoint!("fold-sealed", LedgerError::Closed("failpoint".into()));
     // Of two records of a path only the later one stays, so what a dead run recorded is told before
@@ -119,6 +120,7 @@ async fn fold_under(
         restless,
         layout,
         share,
+        place,
         untold: untold.all(),
         ..generation.head(&base, &open, &own)
     };
@@ -160,6 +162,8 @@ struct Gathered {
     layout: Option<String>,
     /// Which file system the source's share is.
     share: Option<ShareId>,
+    /// Where the blobs of the source are.
+    place: Option<BlobPlace>,
     /// The journals' names.
     journals: Vec<crate::model::BlobName>,
 }
@@ -175,14 +179,16 @@ async fn gather(
     let mut restless = head.is_some_and(|head| head.restless);
     let mut layout = head.and_then(|head| head.layout.clone());
     let mut share = head.and_then(|head| head.share.clone());
+    let mut place = head.and_then(|head| head.place.clone());
     let mut take_in = |raw: JournalRaw| {
         let visit = |record, line| {
             open.apply(&record);
             untold.apply(&record);
             restless |= matches!(record, Record::Restless { .. });
-            if let Record::Begin { layout: named, share: shared, .. } = &record {
+            if let Record::Begin { layout: named, share: shared, place: went, .. } = &record {
                 layout = named.clone().or(layout.take());
                 share = shared.clone().or(share.take());
+                place = went.clone().or(place.take());
             }
             entries.extend(Entry::of(&record, &line));
         };
@@ -200,7 +206,7 @@ async fn gather(
         }
         None => legacy(shelf).await?.into_iter().try_for_each(take_in)?,
     }
-    Ok(Gathered { entries, open, untold, restless, layout, share, journals })
+    Ok(Gathered { entries, open, untold, restless, layout, share, place, journals })
 }
 
 /// A snapshot that is written and not yet valid.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+use crate::ledger::blob_place::BlobPlace;
 use crate::ledger::error::{BadState, SCHEMA};
 use crate::ledger::record::{checked_line, crc, verify_line};
 use crate::model::{BlobName, hex};
@@ -73,6 +74,9 @@ pub struct Head {
     /// Which file system the source's share is, where it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub share: Option<ShareId>,
+    /// Where the blobs of the source are. Earlier releases did not note this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<BlobPlace>,
 }
 
 /// A pass over the source that was planned into pieces of work and is not closed yet.
@@ -113,6 +117,7 @@ impl Head {
             restless: false,
             layout: None,
             share: None,
+            place: None,
         }
     }
 

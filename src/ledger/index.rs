@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use crate::ledger::blob_place::BlobPlace;
 use crate::ledger::key::{Key, key};
 use crate::ledger::packed::IndexPacked;
 use crate::ledger::record::Record;
@@ -35,6 +36,8 @@ pub(crate) struct Index {
     layout: Option<String>,
     /// Which file system the source's share is.
     share: Option<ShareId>,
+    /// Where the blobs of the source are.
+    place: Option<BlobPlace>,
     /// `None`: what the snapshot had seen was ingested since.
     seen: HashMap<Key, Option<Seen>>,
     open: OpenRuns,
@@ -146,6 +149,7 @@ impl Index {
             restless: self.restless,
             layout: self.layout.take(),
             share: self.share.take(),
+            place: self.place.take(),
             ..Self::default()
         };
     }
@@ -175,9 +179,10 @@ impl Index {
                 }
             }
             Record::Restless { .. } => self.restless = true,
-            Record::Begin { layout, share, .. } => {
+            Record::Begin { layout, share, place, .. } => {
                 self.layout = layout.clone().or(self.layout.take());
                 self.share = share.clone().or(self.share.take());
+                self.place = place.clone().or(self.place.take());
             }
             _ => {}
         }
@@ -202,6 +207,16 @@ impl Index {
     /// The head says so.
     pub(crate) fn set_share(&mut self, share: Option<ShareId>) {
         self.share = share;
+    }
+
+    /// Where the blobs of the source are, if that was noted.
+    pub fn place(&self) -> Option<&BlobPlace> {
+        self.place.as_ref()
+    }
+
+    /// The head says so.
+    pub(crate) fn set_place(&mut self, place: Option<BlobPlace>) {
+        self.place = place;
     }
 
     /// Whether a rebuild was the last to write: what it was made from may bear any names.

@@ -78,6 +78,7 @@ async fn load_under(
     loaded.index.begin_with(snapshot(shelf, head).await?, open, untold);
     loaded.index.set_layout(head.layout.clone());
     loaded.index.set_share(head.share.clone());
+    loaded.index.set_place(head.place.clone());
     if head.restless {
         loaded.index.set_restless();
     }

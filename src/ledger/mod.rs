@@ -11,6 +11,7 @@
 //! of. Losing it costs work, not data: the next run finds every blob under its name, equal, and
 //! records it again.
 
+mod blob_place;
 pub mod blobs;
 mod cache;
 pub mod compact;
@@ -22,6 +23,7 @@ pub mod journal_files;
 mod key;
 mod load;
 mod loaded;
+mod moved;
 mod opened;
 mod overview;
 mod packed;
@@ -36,9 +38,11 @@ mod sums;
 mod tests;
 mod untold;
 
+pub use blob_place::BlobPlace;
 pub use cache::LedgerCache;
 pub use compact::Tuning;
 pub use head::{Head, OpenPass, moved};
+pub(crate) use moved::moved_from;
 pub use opened::{Ledger, close_pass, under_way};
 pub use overview::{Overview, each_file, head_name, overview};
 pub use rebuild::{Originals, Rebuilt, described, rebuild};

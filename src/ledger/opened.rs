@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::blob_place::BlobPlace;
 use super::blobs::LedgerBlobs;
 use super::cache::LedgerCache;
 use super::compact::Tuning;
@@ -48,6 +49,8 @@ pub struct Ledger {
     recovered: Mutex<BTreeMap<String, u64>>,
     /// The settings that name blobs.
     layout: Option<String>,
+    /// Where blobs go.
+    pub(super) place: Option<BlobPlace>,
     /// Whether the beginning of this run is durable; `None` until that is known.
     begun: watch::Sender<Option<bool>>,
     /// Which file system the source's share is by now.
@@ -124,6 +127,7 @@ impl Ledger {
             records: AtomicU64::new(0),
             recovered: Mutex::default(),
             layout: None,
+            place: None,
             begun: watch::Sender::default(),
             share: Mutex::default(),
         }
@@ -142,7 +146,7 @@ impl Ledger {
         known && self.layout.as_deref().is_some_and(|layout| !is_layout(index.layout(), layout))
     }
 
-    fn index(&self) -> MutexGuard<'_, Index> {
+    pub(super) fn index(&self) -> MutexGuard<'_, Index> {
         self.index.lock().expect("no code panics while it holds this lock")
     }
 
@@ -216,8 +220,9 @@ impl Ledger {
     async fn note_beginning(&self, now: OffsetDateTime) -> Result<(), LedgerError> {
         failpoint!("before-begin", LedgerError::Closed("failpoint".into()));
         let layout = self.layout.clone().filter(|layout| !is_layout(self.index().layout(), layout));
-        let share = self.unnoted_share();
-        self.journal.write(Record::Begin { run: self.run.clone(), at: now, layout, share }).await?;
+        let place = self.place.clone().filter(|now| self.index().place() != Some(now));
+        let (run, at, share) = (self.run.clone(), now, self.unnoted_share());
+        self.journal.write(Record::Begin { run, at, layout, share, place }).await?;
         failpoint!("after-begin", LedgerError::Closed("failpoint".into()));
         Ok(())
     }
@@ -417,6 +422,7 @@ impl Ledger {
             records: AtomicU64::new(recorded.len() as u64),
             recovered: Mutex::default(),
             layout: None,
+            place: None,
             begun: watch::Sender::default(),
             share: Mutex::default(),
         };
@@ -456,7 +462,8 @@ impl Ledger {
         pass: &OpenPass,
         journals: Vec<String>,
     ) -> Result<Option<OpenPass>, LedgerError> {
-        pass::open(&self.shelf, pass, journals, self.layout.as_deref()).await
+        let places = (self.layout.as_deref(), self.place.as_ref());
+        pass::open(&self.shelf, pass, journals, places).await
     }
 }
 

@@ -3,6 +3,7 @@
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::failpoint::left_out;
+use crate::ledger::blob_place::BlobPlace;
 use crate::ledger::blobs::{LedgerBlobs, Race};
 use crate::ledger::error::{LedgerError, SCHEMA};
 use crate::ledger::head::{Head, OpenPass};
@@ -32,7 +33,7 @@ pub async fn open(
     shelf: &LedgerBlobs,
     pass: &OpenPass,
     names: Vec<String>,
-    layout: Option<&str>,
+    (layout, place): (Option<&str>, Option<&BlobPlace>),
 ) -> Result<Option<OpenPass>, LedgerError> {
     let (mut had_one, mut race) = (false, Race::default());
     for n in 0..MAX_OVERTAKEN {
@@ -62,7 +63,8 @@ pub async fn open(
             Some(now) if !is_layout(head.layout.as_deref(), now) => Some(now.to_owned()),
             _ => head.layout,
         };
-        let next = Head { journals, pass: Some(pass.clone()), layout, ..head };
+        let place = place.cloned().or(head.place);
+        let next = Head { journals, pass: Some(pass.clone()), layout, place, ..head };
         if shelf.swap(&next, etag.as_ref(), &mut race).await?.is_some() {
             return Ok(None);
         }

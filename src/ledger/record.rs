@@ -7,6 +7,7 @@ use crc_fast::{CrcAlgorithm, checksum};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+use crate::ledger::blob_place::BlobPlace;
 use crate::ledger::error::{BadState, SCHEMA};
 use crate::model::{
     BoxError, ModifiedTime, Precision, RemoteFile, RemotePath, Version, hex, md5_of_hex,
@@ -38,6 +39,9 @@ pub(crate) enum Record {
         /// Which file system the source's share is, where it is one and that was not noted yet.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         share: Option<ShareId>,
+        /// Where its blobs go, where that was not noted yet.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        place: Option<BlobPlace>,
     },
     /// A file is in the store.
     File(FileRecord),

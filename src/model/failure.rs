@@ -28,6 +28,7 @@ pub enum Class {
     ShareError,
     ShareChanged,
     ShareEmpty,
+    Moved,
     Late,
     TooFew,
     Name,
@@ -70,6 +71,7 @@ impl Class {
         Class::ShareError,
         Class::ShareChanged,
         Class::ShareEmpty,
+        Class::Moved,
         Class::Late,
         Class::TooFew,
         Class::Name,
@@ -112,6 +114,7 @@ impl Class {
             Class::ShareError => "share_error",
             Class::ShareChanged => "share_changed",
             Class::ShareEmpty => "share_empty",
+            Class::Moved => "moved",
             Class::Late => "late",
             Class::TooFew => "too_few",
             Class::Name => "name",
@@ -155,6 +158,7 @@ impl Class {
             Class::ShareError => "The share does not read as a file system should.",
             Class::ShareChanged => "Another file system stands where the share was.",
             Class::ShareEmpty => "The share is empty, where it held files.",
+            Class::Moved => "The settings name another place for blobs than earlier runs used.",
             Class::Late => "Files wait for longer than they may.",
             Class::TooFew => "Fewer files are listed than there must be.",
             Class::Name => "A file has not what the layout of names asks for.",
@@ -234,6 +238,11 @@ impl Class {
             Class::ShareEmpty => {
                 "see whether the share is mounted; if it is empty on purpose, set `share = \
                 \"any\"` in the source for a run"
+            }
+            Class::Moved => {
+                "set the destination back; or copy the blobs to the new place, as far as they \
+                belong there, and run `blobferry ledger rebuild`: the ledger then knows what is \
+                there, and the next run brings the rest again"
             }
             Class::TooFew => {
                 "ask the sender for the files that are missing; if so few are right, lower \

@@ -92,6 +92,9 @@ pub(crate) async fn look_first(
         {
             return ended(lock, left(source, other)).await;
         }
+        if let Some(report) = destination::moved(&pass) {
+            return ended(lock, report).await;
+        }
         let mut survey = match lock_while_looking(&pass, again, &mut lock).await {
             Ok(survey) => survey,
             Err(other) => return ended(None, left(source, other)).await,

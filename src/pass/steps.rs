@@ -6,8 +6,8 @@ use std::time::Duration;
 use futures_util::future::OptionFuture;
 
 use crate::failpoint::left_out;
-use crate::ledger::Ledger;
 use crate::ledger::error::LedgerError;
+use crate::ledger::{BlobPlace, Ledger};
 use crate::model::RemotePath;
 use crate::model::failure::{Class, Failure};
 use crate::pass::expectations;
@@ -157,7 +157,8 @@ pub(crate) async fn open_with(
             let quarantine = Quarantine::new(run.retry_quarantined);
             let (recheck, restless) =
                 (Allowance::new(source.recheck), Restless::known(ledger.is_restless()));
-            let ledger = ledger.under(source.naming.texts());
+            let place = BlobPlace::of(run.store.as_ref());
+            let ledger = ledger.under(source.naming.texts()).toward(place);
             let (leaving, missing) = (Leaving::default(), Absences::default());
             let mut source = source;
             source.patterns = patterns.unwrap_or(source.patterns);

@@ -58,6 +58,9 @@ async fn plan_one(run: Arc<Run>, source: Source, again: Vec<String>) -> Plan {
             return Plan { report, files: PlannedFiles::none(), patterns: Vec::new() };
         }
     };
+    if let Some(report) = crate::pass::destination::moved(&pass) {
+        return Plan { report, files: PlannedFiles::none(), patterns: Vec::new() };
+    }
     let mut survey = crate::pass::survey::survey(&pass, &again).await;
     crate::pass::gone::settle_plan(&pass, &mut survey.report).await;
     crate::pass::given_names::tell_plan(&mut survey);

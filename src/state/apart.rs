@@ -184,6 +184,9 @@ impl Store for Apart {
     fn address(&self) -> &str {
         self.blobs.address()
     }
+    fn holds_state(&self) -> bool {
+        false
+    }
     fn clock_ahead(&self) -> Option<time::Duration> {
         self.blobs.clock_ahead().or_else(|| self.state.clock_ahead())
     }

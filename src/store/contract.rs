@@ -148,6 +148,11 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Where it is, for logs and reports; never a secret.
     fn address(&self) -> &str;
 
+    /// Whether our own state is in it too, beside the blobs.
+    fn holds_state(&self) -> bool {
+        true
+    }
+
     /// How far this machine's clock is ahead of the store's, by the store's last answer; `None` if
     /// it never told, or has no other clock than this machine's.
     fn clock_ahead(&self) -> Option<time::Duration> {

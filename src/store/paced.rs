@@ -159,6 +159,9 @@ impl Store for Paced {
     fn address(&self) -> &str {
         self.inner.address()
     }
+    fn holds_state(&self) -> bool {
+        self.inner.holds_state()
+    }
     fn clock_ahead(&self) -> Option<time::Duration> {
         self.inner.clock_ahead()
     }

@@ -12,6 +12,7 @@ use blobferry::run::run;
 use blobferry::runtime::retry::Policy;
 use blobferry::source::memory::{MemoryServer, MemorySourceFault, MemorySourceHook};
 use blobferry::store::contract::{BlobInfo, Condition, Properties, Store};
+use blobferry::store::destinations::Destinations;
 use blobferry::store::memory::MemoryCounts;
 use blobferry::store::memory::MemoryStore;
 use blobferry::transfer::options::Options;
@@ -29,6 +30,7 @@ mod cancel;
 mod changes;
 mod compressed;
 mod crash;
+mod destinations;
 mod doubts;
 mod far_store;
 mod folders;
@@ -72,6 +74,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct World {
     pub server: MemoryServer,
     pub store: Arc<MemoryStore>,
+    pub destinations: Destinations,
     pub source: Source,
     pub limits: Limits,
     pub again: Vec<String>,
@@ -92,6 +95,7 @@ impl World {
             source: source("acme", &server),
             server,
             store: Arc::new(store),
+            destinations: Destinations::default(),
             limits,
             again: Vec::new(),
             retry_quarantined: false,
@@ -186,6 +190,7 @@ impl World {
     /// What a run is given.
     pub fn options(&self, store: Arc<dyn Store>, cancel: CancellationToken) -> Options {
         Options {
+            destinations: self.destinations.clone(),
             policy: quick(),
             again: self.again.clone(),
             retry_quarantined: self.retry_quarantined,

@@ -118,6 +118,25 @@ fn a_file_is_removed_at_its_source_once_it_is_in_its_own_destination() {
 }
 
 #[test]
+fn check_and_plan_tell_of_a_destination_that_was_changed() {
+    let ferry = filled();
+    configured(&ferry, FOLDERS, FINANCE);
+    counts(ferry.ingest(), "ingested", &[1, 1]);
+    let other = "[destination]\nfolder = \"out\"\n[destinations.finance]\nfolder = \"other\"\n";
+    configured(&ferry, other, FINANCE);
+    let told = ["[moved]", "its 1 known files went to `", "blobferry ledger rebuild"];
+    ferry.run(&["check"]).code(1).says(&told);
+    ferry.run(&["plan"]).code(1).says(&told);
+    let report = ferry.ingest().code(1).report();
+    assert_eq!(report["sources"][1]["problems"][0]["class"], "moved", "{report:#}");
+    ferry.run(&["ledger", "rebuild", "--source", "beta"]).code(0).says(&["0 files known again"]);
+    ferry.run(&["check"]).code(0);
+    let report = ferry.ingest().code(0).report();
+    assert_eq!(report["sources"][1]["ingested"], 1, "{report:#}");
+    assert_eq!(std::fs::read(ferry.path("other/a.txt")).unwrap(), b"beta");
+}
+
+#[test]
 fn what_names_no_place_or_two_is_refused() {
     let ferry = filled();
     let with_container = format!("{FINANCE}container = \"x\"\n");

@@ -28,8 +28,8 @@ use super::{World, quick};
 /// A world with a queue.
 pub struct Office {
     pub world: World,
-    queue: Arc<MemoryQueue>,
-    sizes: Sizes,
+    pub queue: Arc<MemoryQueue>,
+    pub sizes: Sizes,
 }
 
 impl Office {
@@ -37,7 +37,7 @@ impl Office {
         Self { world, queue: Arc::default(), sizes: Sizes { files, bytes: 1 << 30 } }
     }
 
-    fn options(&self, cancel: CancellationToken) -> Options {
+    pub fn options(&self, cancel: CancellationToken) -> Options {
         self.world.options(self.world.store.clone(), cancel)
     }
 
@@ -56,7 +56,7 @@ impl Office {
     }
 
     /// Does what `message` says.
-    async fn work(&self, message: &str, cancel: CancellationToken) -> Result<Came, WorkError> {
+    pub async fn work(&self, message: &str, cancel: CancellationToken) -> Result<Came, WorkError> {
         let message = Message::parse(message).expect("a message of ours");
         let work = work(
             &message,
@@ -83,14 +83,14 @@ impl Office {
         came
     }
 
-    async fn sweep(&self) -> Swept {
+    pub async fn sweep(&self) -> Swept {
         let queue: Arc<dyn Queue> = self.queue.clone();
         let sources = [self.world.source.clone()];
         sweep(&sources, &sources, &queue, || self.options(CancellationToken::new())).await
     }
 
     /// What the record of a run tells of the source, in numbers, and that it adds up.
-    async fn report(&self, run: &str) -> String {
+    pub async fn report(&self, run: &str) -> String {
         let record = run_status::get(&self.records(), run)
             .await
             .unwrap()
@@ -108,13 +108,13 @@ impl Office {
     }
 
     /// Blobs of passes that are left.
-    fn left(&self) -> Vec<String> {
+    pub fn left(&self) -> Vec<String> {
         let names = self.world.store.names().into_iter();
         names.filter(|name| name.starts_with("_blobferry/acme/work/")).collect()
     }
 }
 
-fn files(count: usize) -> World {
+pub fn files(count: usize) -> World {
     (0..count)
         .fold(World::new(), |world, n| world.file(&format!("/{n:02}.csv"), format!("content {n}")))
 }
