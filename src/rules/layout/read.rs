@@ -86,7 +86,7 @@ impl Template {
 }
 
 impl LayoutPart {
-    fn is_captured(&self) -> bool {
+    pub(super) fn is_captured(&self) -> bool {
         matches!(self, LayoutPart::Group(_) | LayoutPart::GroupDate(..))
     }
 }
@@ -98,16 +98,18 @@ fn bad(key: &'static str, problem: String) -> BadLayout {
 /// A template is to give each file a name of its own, and each version of it the same one if it is
 /// to replace the one before.
 fn names_files(parts: &[LayoutPart], settings: &LayoutSettings<'_>) -> Result<(), String> {
-    let tells_files = parts
-        .iter()
-        .any(|part| matches!(part, LayoutPart::Path | LayoutPart::File | LayoutPart::Stem));
+    let names = |part: &LayoutPart| {
+        matches!(part, LayoutPart::Path | LayoutPart::File | LayoutPart::Stem) || part.is_captured()
+    };
+    let tells_files = parts.iter().any(names);
     if !tells_files && !settings.one_file {
         let near = closest(settings.layout, &["path", "by-type"]);
         let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
         return Err(format!(
             "is \"{}\", which names all files alike; allowed are `path`, `by-type`, or a template \
-             with `{{path}}`, `{{file}}` or `{{stem}}`, as \"landing/{{source}}/{{path}}\"; \
-             without them only where `include` is one exact path{near}",
+             with `{{path}}`, `{{file}}`, `{{stem}}` or a group of `capture`, as \
+             \"landing/{{source}}/{{path}}\"; without them only where `include` is one exact \
+             path{near}",
             printable(settings.layout.as_bytes())
         ));
     }

@@ -128,6 +128,11 @@ impl Template {
                 "`layout` lets files of one name in different folders have one blob's name",
             );
         }
+        if !apart && self.parts.iter().any(LayoutPart::is_captured) {
+            return Some(
+                "`layout` lets files of which `capture` finds the same have one blob's name",
+            );
+        }
         let members = self.members.as_ref()?;
         let has = |part: LayoutPart| members.contains(&part);
         let apart = has(LayoutPart::Member) && (has(LayoutPart::File) || has(LayoutPart::Stem));

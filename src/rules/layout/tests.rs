@@ -242,6 +242,23 @@ fn a_slip_is_told_with_the_right_spelling() {
 }
 
 #[test]
+fn captures_alone_name_files_and_those_that_may_meet_are_told() {
+    let edi = r"(?<type>[A-Z]+)_(?<who>[A-Z]+)_(?<on>\d{8})_(?<seq>\d+)";
+    let renamed = LayoutSettings {
+        capture: Some(edi),
+        ..settings("edi/{who}/{type}/{on:yyyy/MM/dd}/{seq}.edi")
+    };
+    assert_eq!(
+        named(renamed, "in/ORDERS_ACME_20261129_0001.edi"),
+        "edi/ACME/ORDERS/2026/11/29/0001.edi"
+    );
+    let meet = template(renamed).may_meet().expect("two files may have one name");
+    assert!(meet.contains("of which `capture` finds the same"), "{meet}");
+    let with_path = LayoutSettings { capture: Some("(?<who>a)"), ..settings("{who}/{path}") };
+    assert_eq!(template(with_path).may_meet(), None);
+}
+
+#[test]
 fn captures_and_member_layouts_are_checked_when_they_are_read() {
     let with = |capture| LayoutSettings { capture: Some(capture), ..settings("{feed}/{path}") };
     refused(with("(?<feed>["), "capture", "is no regular expression");
