@@ -24,6 +24,13 @@ pub(crate) struct ExpectWords {
     json: bool,
 }
 
+impl ExpectWords {
+    /// Whether changes are written down, and told.
+    pub(crate) fn writes(&self) -> bool {
+        self.at.is_none()
+    }
+}
+
 /// How what is expected of each source stands, and whether something is late or missed.
 pub async fn expect(
     state: &StateStore,

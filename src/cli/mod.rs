@@ -27,13 +27,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use tokio_util::sync::CancellationToken;
 
 use crate::app::configured::Configured;
 use crate::app::open::{self, OpenedConfig};
 use crate::cli::exit::{NOTHING, UNUSABLE, WELL};
 use crate::model::chain;
 use crate::model::failure::Failure;
-use crate::runtime::retry::Policy;
+use crate::runtime::retry::{Policy, retry};
 use crate::state::store::StateStore;
 
 /// Brings files from FTP, FTPS and SFTP servers into Azure Blob Storage: whole, proven and on time.
@@ -203,6 +204,16 @@ async fn judge(
         Ok(opened) => opened,
         Err(unusable) => return console::refuse(&unusable),
     };
+    // Before the first run there may be no place for the state yet.
+    if words.writes() && config.sources.iter().any(|source| !source.expectations.is_empty()) {
+        let (policy, cancel) = (Policy::default(), CancellationToken::new());
+        let prepared = retry(&policy, &cancel, "preparing the store", |_| store.prepare()).await;
+        if let Err(error) = prepared {
+            let text = format!("error: {}\nhint: {}", chain(&error), error.hint());
+            console::say(&redactor.text(&text));
+            return NOTHING;
+        }
+    }
     let state = StateStore::new(store, redactor.clone(), Policy::default());
     match expect::expect(&state, &config.sources, words, &redactor).await {
         Ok((text, is_unmet)) => match console::data(&text) {

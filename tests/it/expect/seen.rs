@@ -44,6 +44,13 @@ fn a_missing_file_degrades_the_run_until_it_comes() {
 }
 
 #[test]
+fn expectations_are_judged_before_the_first_run() {
+    let ferry = ferry(EXPECTED);
+    ferry.run(&["expect"]).code(1).says(&["missed fresh", "not_looked", "1 missed"]);
+    ferry.run(&["expect", "--at", "2030-01-01T00:00:00Z"]).code(1);
+}
+
+#[test]
 fn a_warning_changes_no_exit_status() {
     let ferry = ferry(&format!("{EXPECTED}severity = \"warn\"\n"));
     std::fs::write(ferry.path("in/other.txt"), "x").unwrap();
