@@ -83,6 +83,10 @@ const UNSUPPORTED: &str = "this account or emulator does not do this: Azurite ne
                            blobs";
 const DISABLED: &str =
     "enable the account: an unpaid or stopped subscription disables its accounts";
+const BUSY: &str = "storage asks for fewer requests; the next run takes up the rest. If this \
+    stays, lower `limits.transfers`, or use an account that others do not keep busy";
+const DELETED: &str = "somebody deletes the container at this moment: it can be made again half a \
+    minute after that, and its blobs are gone unless soft delete keeps them";
 const LIMIT: &str = "a limit of the service is reached: move blobs or load to another account, or \
     ask Azure to raise it";
 
@@ -132,16 +136,17 @@ pub(crate) const REFUSALS: &[StoreRefusal] = &{
             Never,
             "check that the identity has the role Storage Blob Data Contributor, or that the SAS \
             has the permissions rwcadl",
-            "",
+            "give the credential the right that it lacks; a new role takes some minutes to count",
         ),
-        row("InvalidAuthenticationInfo", Denied, Never, WRONG_TOKEN, ""),
-        row("InvalidAuthenticationInfo.Audience", Denied, Never, WRONG_TOKEN, ""),
+        row("InvalidAuthenticationInfo", Denied, Never, WRONG_TOKEN, TOKEN),
+        row("InvalidAuthenticationInfo.Audience", Denied, Never, WRONG_TOKEN, TOKEN),
         row(
             "NoAuthenticationInformation",
             Denied,
             Never,
             "no credential arrived: is a proxy in between that takes it away?",
-            "",
+            "look at what is between this machine and storage, and leave storage out of it with \
+            NO_PROXY",
         ),
         row(
             "AuthorizationFailure",
@@ -149,36 +154,43 @@ pub(crate) const REFUSALS: &[StoreRefusal] = &{
             Never,
             "check the account's network rules (firewall, private endpoint), the SAS's services \
             and resource types (it needs `ss=b`, `srt=co`), the key",
-            "",
+            "let this machine's network through the account's firewall (its address, its subnet or \
+            a private endpoint); if it is let through, give a key or SAS that is meant for blobs",
         ),
         row(
             "AuthorizationSourceIPMismatch",
             Denied,
             Never,
             "the SAS is for another IP address than this machine's",
-            "",
+            "make a SAS for the address that storage sees of this machine, or without one",
         ),
-        row("AuthorizationProtocolMismatch", Denied, Never, "the SAS is for https only", ""),
+        row(
+            "AuthorizationProtocolMismatch",
+            Denied,
+            Never,
+            "the SAS is for https only",
+            "begin the endpoint with `https://`",
+        ),
         row(
             "AuthorizationServiceMismatch",
             Denied,
             Never,
             "check the SAS's services and resource types (it needs `ss=b`, `srt=co`)",
-            "",
+            "make a SAS with `ss=b` and `srt=co`",
         ),
         row(
             "AuthorizationResourceTypeMismatch",
             Denied,
             Never,
             "check the SAS's services and resource types (it needs `ss=b`, `srt=co`)",
-            "",
+            "make a SAS with `ss=b` and `srt=co`",
         ),
         row(
             "KeyBasedAuthenticationNotPermitted",
             Denied,
             Never,
-            "the account does not allow keys: use a managed identity",
-            "",
+            "the account does not allow keys",
+            "use an identity: `account` in place of a connection string or a SAS that a key signed",
         ),
         row("AccountIsDisabled", Denied, Never, "the account is disabled", DISABLED),
         row(
@@ -226,14 +238,20 @@ pub(crate) const REFUSALS: &[StoreRefusal] = &{
         row("IngressLimitExceeded", Unavailable, Soon, "", LIMIT),
         row("EgressLimitExceeded", Unavailable, Soon, "", LIMIT),
         // Busy.
-        row("ServerBusy", Unavailable, Soon, "", ""),
-        row("TooManyRequests", Unavailable, Soon, "", ""),
+        row("ServerBusy", Unavailable, Soon, "", BUSY),
+        row("TooManyRequests", Unavailable, Soon, "", BUSY),
         row("OperationTimedOut", Unavailable, Soon, "", ""),
         row("InternalError", Unavailable, Soon, "", ""),
-        row("AccountBeingCreated", Unavailable, Soon, "", ""),
+        row(
+            "AccountBeingCreated",
+            Unavailable,
+            Soon,
+            "",
+            "the account is being made: a later run will find it",
+        ),
         row("PendingCopyOperation", Unavailable, Soon, "", ""),
-        row("ContainerBeingDeleted", Unavailable, Soon, "", ""),
-        row("ContainerBeingDisabled", Unavailable, Soon, "", ""),
+        row("ContainerBeingDeleted", Unavailable, Soon, "", DELETED),
+        row("ContainerBeingDisabled", Unavailable, Soon, "", DELETED),
         // The container.
         row("ContainerNotFound", NoContainer, Never, "", ""),
         row("ContainerDisabled", NoContainer, Never, "", ""),
@@ -289,6 +307,9 @@ pub(crate) const REFUSALS: &[StoreRefusal] = &{
         ),
     ]
 };
+
+const TOKEN: &str = "see that the identity is of the account's tenant, and that \
+    `AZURE_AUTHORITY_HOST` names the account's cloud";
 
 const WRONG_TOKEN: &str = "the token is not for storage: it has run out, is of another tenant than \
     the account, or is for another audience than https://storage.azure.com";
