@@ -119,12 +119,18 @@ impl PassProgress {
     }
 
     /// Which piece a worker looks after whose lane, one of `lanes`, has come to its end: the first
-    /// one takes the first piece that others are at, the second one the second. Where more lanes
-    /// have ended than go on, no more need be looked after.
-    pub(crate) fn looked_after(&self, lanes: u32) -> Option<PieceId> {
-        let others = self.at_work().count();
-        let ended = (lanes as usize).saturating_sub(others);
-        self.at_work().nth(ended.checked_sub(1)?)
+    /// one takes the first piece that another lane has come to, the second one the second. Where
+    /// more lanes have ended than go on, no more need be looked after. Whether somebody has begun
+    /// such a piece is of no matter: a worker may die with its message before that.
+    pub(crate) fn looked_after(&self, lanes: u32, pieces: u32) -> Option<PieceId> {
+        let mut others: BTreeMap<u32, PieceId> = BTreeMap::new();
+        for id in self.parts(pieces).1 {
+            others.entry(id.number % lanes.max(1)).or_insert(id);
+        }
+        let ended = (lanes as usize).saturating_sub(others.len());
+        let mut others: Vec<PieceId> = others.into_values().collect();
+        others.sort_unstable();
+        others.get(ended.checked_sub(1)?).copied()
     }
 
     /// Every part of each of `pieces` pieces: those with results, and the one that each waits for,
@@ -209,7 +215,11 @@ mod tests {
         assert_eq!(state.stranded(now).collect::<Vec<_>>(), [dead]);
         // Of three lanes one has ended: the worker that ended it looks after the first of the
         // others.
-        assert_eq!((state.looked_after(3), state.looked_after(4)), (Some(dead), Some(alive)));
-        assert_eq!((state.looked_after(2), state.looked_after(5)), (None, None));
+        let of_lanes = |lanes| state.looked_after(lanes, 3);
+        assert_eq!((of_lanes(3), of_lanes(4)), (Some(dead), Some(alive)));
+        assert_eq!((of_lanes(2), of_lanes(5)), (None, None));
+        // A piece that nobody has begun counts as well: its message may be in dead hands.
+        state.beats.clear();
+        assert_eq!(state.looked_after(3, 3), Some(dead));
     }
 }

@@ -326,7 +326,7 @@ pub(crate) async fn what_comes_next(job: &PieceJob<'_>) -> Result<Came, WorkErro
     // The worker that began a piece has its message.
     let following = following.filter(|piece| !state.was_begun(*piece));
     let stranded = state.stranded(OffsetDateTime::now_utc()).filter(|piece| *piece != id);
-    let looked_after = state.looked_after(plan.lanes).filter(|_| following.is_none());
+    let looked_after = state.looked_after(plan.lanes, plan.pieces).filter(|_| following.is_none());
     let now = following.into_iter().chain(stranded).map(|piece| (piece, Duration::ZERO));
     for (piece, delay) in now.chain(looked_after.map(|piece| (piece, LOOKED_AFTER))) {
         job.send(piece, delay).await?;
