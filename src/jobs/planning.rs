@@ -28,7 +28,7 @@ use crate::pass::{
 };
 use crate::report::SourceReport;
 use crate::runtime::random;
-use crate::store::contract::BlobInfo;
+use crate::store::contract::{BlobInfo, StoreError};
 use crate::transfer::alike;
 use crate::transfer::context::Pass;
 use crate::transfer::events;
@@ -319,25 +319,30 @@ async fn write_pieces(
 async fn remove_orphans(pass_store: &PassStore, ours: &str) {
     let (prefix, old) =
         (passes(&pass_store.source.name), run_id(OffsetDateTime::now_utc() - time::Duration::DAY));
-    let mut orphans = Vec::new();
+    // Ids begin with the time, so they are in its order.
+    let before = format!("{prefix}{old}");
+    if let Err(error) = remove_old(pass_store, &prefix, &before, ours).await {
+        tracing::debug!(source = pass_store.source.name, error = %chain(&error),
+            "What old plans left behind stays for now.");
+    }
+}
+
+async fn remove_old(
+    pass_store: &PassStore,
+    prefix: &str,
+    before: &str,
+    ours: &str,
+) -> Result<(), StoreError> {
+    let (store, mut orphans) = (&pass_store.run.store, Vec::new());
+    let ours = format!("{prefix}{ours}/");
     let mut visit = |info: BlobInfo| {
-        let pass = info
-            .name
-            .strip_prefix(&prefix)
-            .and_then(|below| below.split('/').next())
-            .unwrap_or_default();
-        // Ids begin with the time, so they are in its order.
-        if pass != ours && pass < old.as_str() {
+        if info.name.as_str() < before && !info.name.starts_with(&ours) {
             orphans.extend(BlobName::new(info.name).ok());
         }
     };
-    match pass_store.run.store.list(&prefix, &mut visit).await {
-        Ok(()) => pass_store.remove(orphans).await,
-        Err(error) => {
-            tracing::debug!(source = pass_store.source.name, error = %chain(&error),
-                "What old plans left behind stays for now.")
-        }
-    }
+    store.list(prefix, &mut visit).await?;
+    pass_store.remove(orphans).await;
+    store.remove_empty_directories(prefix, before).await
 }
 
 /// A name for a pass of `run` that no other has: two that plan at once, after a lease was lost,

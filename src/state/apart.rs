@@ -273,6 +273,9 @@ impl Store for Apart {
         };
         self.blobs.list(prefix, &mut others).await
     }
+    async fn remove_empty_directories(&self, prefix: &str, before: &str) -> Result<(), StoreError> {
+        self.of(prefix).remove_empty_directories(prefix, before).await
+    }
     async fn delete(&self, name: &BlobName) -> Result<(), StoreError> {
         self.of(name.as_str()).delete(name).await
     }

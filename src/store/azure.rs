@@ -3,18 +3,17 @@
 pub use crate::store::azure::container::AzureStore;
 pub(crate) use crate::store::azure::container::illegal_container;
 use std::num::NonZero;
+use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use azure_core::http::headers::{HeaderName, Headers};
 use azure_core::http::{Body, ClientMethodOptions, Context, RequestContent};
 use azure_storage_blob::models::{
-    AccessTier, AppendBlobClientAppendBlockOptions, AppendBlobClientCreateOptions,
-    BlobContainerClientListBlobsOptions, BlockBlobClientCommitBlockListOptions,
-    BlockBlobClientCommitBlockListResultHeaders, BlockBlobClientStageBlockOptions,
-    BlockBlobClientUploadOptions, BlockLookupList, ListBlobsIncludeItem,
+    AccessTier, AppendBlobClientAppendBlockOptions, AppendBlobClientCreateOptions, BlobItem,
+    BlockBlobClientCommitBlockListOptions, BlockBlobClientCommitBlockListResultHeaders,
+    BlockBlobClientStageBlockOptions, BlockBlobClientUploadOptions, BlockLookupList,
 };
 use bytes::Bytes;
-use futures_util::TryStreamExt;
 
 use crate::store::azure::conditions::{code_of, conditions};
 use crate::store::azure::container::Beyond;
@@ -24,6 +23,7 @@ mod client;
 mod conditions;
 mod connection;
 mod container;
+mod directories;
 mod failure;
 mod identity;
 mod lease;
@@ -329,22 +329,21 @@ impl Store for AzureStore {
         prefix: &str,
         visit: &mut (dyn FnMut(BlobInfo) + Send),
     ) -> Result<(), StoreError> {
-        let failed = |error: azure_core::Error| fail("listing", prefix, &self.address, &error);
-        let options = BlobContainerClientListBlobsOptions {
-            prefix: (!prefix.is_empty()).then(|| prefix.to_owned()),
-            include: Some(vec![ListBlobsIncludeItem::Metadata]),
-            maxresults: self.page.map(i32::from),
-            ..BlobContainerClientListBlobsOptions::default()
+        let mut directories = false;
+        let mut visit_all = |item: BlobItem| match answer::is_directory(&item) {
+            true => directories = true,
+            false => answer::listed(item).into_iter().for_each(&mut *visit),
         };
-        let mut pages = self.container.list_blobs(Some(options)).map_err(failed)?.into_pages();
-        while let Some(page) = pages.try_next().await.map_err(failed)? {
-            for item in page.into_model().map_err(failed)?.blob_items {
-                if let Some(info) = answer::listed(item) {
-                    visit(info);
-                }
-            }
-        }
+        self.items(prefix, &mut visit_all).await?;
+        self.has_directories.fetch_or(directories, Ordering::Relaxed);
         Ok(())
+    }
+
+    async fn remove_empty_directories(&self, prefix: &str, before: &str) -> Result<(), StoreError> {
+        match self.has_directories.load(Ordering::Relaxed) {
+            true => self.remove_empty(prefix, before).await,
+            false => Ok(()),
+        }
     }
 
     async fn delete(&self, name: &BlobName) -> Result<(), StoreError> {

@@ -242,6 +242,16 @@ pub trait Store: Send + Sync + fmt::Debug {
         visit: &mut (dyn FnMut(BlobInfo) + Send),
     ) -> Result<(), StoreError>;
 
+    /// Removes the directories below `prefix` whose names come before `before` and that hold
+    /// nothing, where a listing has shown that the store keeps such.
+    async fn remove_empty_directories(
+        &self,
+        _prefix: &str,
+        _before: &str,
+    ) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Removes a blob; `Ok` also when there was none.
     async fn delete(&self, name: &BlobName) -> Result<(), StoreError>;
 

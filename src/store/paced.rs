@@ -229,6 +229,9 @@ impl Store for Paced {
     ) -> Result<(), StoreError> {
         self.go(self.inner.list(prefix, visit)).await
     }
+    async fn remove_empty_directories(&self, prefix: &str, before: &str) -> Result<(), StoreError> {
+        self.go(self.inner.remove_empty_directories(prefix, before)).await
+    }
     async fn delete(&self, name: &BlobName) -> Result<(), StoreError> {
         self.go(self.inner.delete(name)).await
     }

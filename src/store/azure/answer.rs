@@ -49,6 +49,14 @@ pub fn info(name: &BlobName, headers: &Headers) -> Option<BlobInfo> {
     })
 }
 
+/// Whether a line of a listing is a directory: accounts with a hierarchical namespace list them
+/// among the blobs.
+pub(crate) fn is_directory(item: &BlobItem) -> bool {
+    let values = item.metadata.as_ref().and_then(|metadata| metadata.values.as_ref());
+    let mut pairs = values.into_iter().flatten();
+    pairs.any(|(key, value)| key.eq_ignore_ascii_case("hdi_isfolder") && value == "true")
+}
+
 /// A blob by its line of a listing; `None` for what is no blob.
 pub fn listed(item: BlobItem) -> Option<BlobInfo> {
     let metadata: Metadata = item
@@ -58,10 +66,6 @@ pub fn listed(item: BlobItem) -> Option<BlobInfo> {
         .into_iter()
         .map(|(key, value)| (key.to_ascii_lowercase(), value))
         .collect();
-    // Accounts with a hierarchical namespace list folders among the blobs.
-    if metadata.get("hdi_isfolder").is_some_and(|value| value == "true") {
-        return None;
-    }
     let properties = item.properties?;
     Some(BlobInfo {
         name: item.name?,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::num::NonZero;
+use std::sync::atomic::AtomicBool;
 
 use azure_core::http::StatusCode;
 use azure_storage_blob::models::{BlobClientDownloadOptions, HttpRange};
@@ -26,6 +27,8 @@ pub struct AzureStore {
     pub(super) creation: ContainerCreation,
     pub(super) page: Option<u16>,
     pub(super) clock: client::StorageClock,
+    /// Whether a listing has shown a directory: the account has a hierarchical namespace then.
+    pub(super) has_directories: AtomicBool,
 }
 
 impl fmt::Debug for AzureStore {
@@ -55,6 +58,7 @@ impl AzureStore {
             creation: settings.creation,
             page: settings.page,
             clock,
+            has_directories: AtomicBool::new(false),
         })
     }
 

@@ -275,3 +275,63 @@ async fn an_identitys_token_goes_over_https_only() {
     put(&store).await.expect("it is written");
     assert!(server.await.expect("no panic").contains("authorization: bearer canary"));
 }
+
+/// A directory as an account with a hierarchical namespace lists it.
+fn directory(name: &str) -> String {
+    format!(
+        "<Blob><Name>{name}</Name><Properties><Last-Modified>Sun, 29 Nov 2026 08:00:00 GMT\
+        </Last-Modified><Etag>0x8DD</Etag><ResourceType>directory</ResourceType><Content-Length>0\
+        </Content-Length><BlobType>BlockBlob</BlobType></Properties><Metadata><hdi_isfolder>true\
+        </hdi_isfolder></Metadata></Blob>"
+    )
+}
+
+#[tokio::test]
+async fn directories_of_old_passes_are_removed_where_a_listing_shows_them() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let names = ["w/1", "w/1/a", "w/2", "w/9"].map(directory).concat();
+    let listed = format!(
+        "<?xml version=\"1.0\" encoding=\"utf-8\"?><EnumerationResults ServiceEndpoint=\"x\" \
+        ContainerName=\"landing\"><Prefix>w/</Prefix><Blobs>{names}</Blobs><NextMarker />\
+        </EnumerationResults>"
+    );
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let seen = told.clone();
+    let server = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut first = [0; 7];
+            let read = stream.peek(&mut first).await.unwrap_or(0);
+            let (status, body) = match &first[..read] {
+                b"GET /ac" => ("200 OK", listed.as_str()),
+                _ => ("202 Accepted", ""),
+            };
+            let text = format!(
+                "HTTP/1.1 {status}\r\ncontent-type: application/xml\r\ncontent-length: \
+                {}\r\nconnection: close\r\n\r\n{body}",
+                body.len()
+            );
+            let request = answer(&mut stream, &text).await;
+            let line = request.lines().next().unwrap_or_default().to_owned();
+            seen.lock().expect("no panic").push(line);
+        }
+    });
+    let sas = Credential::Sas(Secret::new("sv=2021-06-08&sig=canary"));
+    let store = AzureStore::new(settings(port, "http", sas)).expect("a store");
+    // Nothing is asked before a listing has shown a directory: other accounts have none.
+    store.remove_empty_directories("w/", "w/3").await.expect("nothing to do");
+    assert_eq!(told.lock().expect("no panic").len(), 0);
+    let mut blobs = 0;
+    store.list("w/", &mut |_| blobs += 1).await.expect("listed");
+    assert_eq!(blobs, 0, "a directory is no blob");
+    store.remove_empty_directories("w/", "w/3").await.expect("removed");
+    server.abort();
+    let told = told.lock().expect("no panic");
+    let removed: Vec<&str> = told
+        .iter()
+        .filter_map(|line| line.strip_prefix("delete /acme/landing/")?.split(['?', ' ']).next())
+        .collect();
+    assert_eq!(removed.len(), 3, "{told:?}");
+    assert!(removed[0].ends_with('a'), "what is in a directory goes first: {removed:?}");
+    assert!(removed.iter().all(|name| !name.contains('9')), "{removed:?}");
+}
