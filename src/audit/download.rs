@@ -7,6 +7,7 @@ use crate::audit::findings::{Findings, Invariant};
 use crate::audit::names::Names;
 use crate::audit::reading::{AuditReader, Hashed};
 use crate::model::BlobName;
+use crate::model::number_of;
 
 /// Large ones.
 pub(crate) const LARGE_AT_ONCE: usize = 4;
@@ -43,9 +44,9 @@ pub async fn download(
         }
         if findings.checked.downloaded.is_multiple_of(20) {
             watch(&format!(
-                "{}: reading {} blobs: {}",
+                "{}: reading {}: {}",
                 findings.source,
-                names.len(),
+                number_of(names.len(), "blob"),
                 findings.checked.downloaded
             ));
         }

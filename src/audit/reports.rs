@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::audit::findings::{AuditNotes, Invariant, Violations};
+use crate::model::number_of;
 use crate::report::{
     DEFERS_WITH_LINES, Defer, Line, MANIFEST_INCOMPLETE, NamedFacts, SKIPS_WITH_LINES, Word,
 };
@@ -204,7 +205,10 @@ impl AuditReport {
         if !self.is_whole() {
             notes.incomplete_manifests += 1;
             if there < lines {
-                violate(manifest, format!("it has {there} lines, its report counts {lines}"));
+                violate(
+                    manifest,
+                    format!("it has {}, its report counts {lines}", number_of(there, "line")),
+                );
             }
             return;
         }
@@ -237,7 +241,10 @@ impl AuditReport {
             let torn = if tally.torn { " and part of another" } else { "" };
             violate(
                 manifest,
-                format!("it has {} lines{torn}, its report counts {lines}", tally.lines),
+                format!(
+                    "it has {}{torn}, its report counts {lines}",
+                    number_of(tally.lines, "line")
+                ),
             );
         }
         let words = [

@@ -5,6 +5,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::history::manifest_lines::{self, StoredLine};
+use crate::model::number_of;
 use crate::model::printable;
 use crate::report::in_bytes;
 use crate::settings::percent_decode;
@@ -40,7 +41,8 @@ impl ArrivedLine {
         match (&line.blob, &line.archive) {
             (Some(blob), _) => printable(blob.name.as_bytes()),
             (None, Some(archive)) => {
-                format!("{} {} ({} members)", self.source, printable(&path), archive.members)
+                let members = number_of(archive.members, "member");
+                format!("{} {} ({members})", self.source, printable(&path))
             }
             (None, None) => format!("{} {}", self.source, printable(&path)),
         }

@@ -13,6 +13,7 @@ use crate::audit::{self, Bytes, Findings, Violation};
 use crate::audit::{AuditChecked, AuditNotes};
 use crate::config::text::Environment;
 use crate::model::failure::Failure;
+use crate::model::number_of;
 use crate::model::{chain, printable};
 use crate::report::in_bytes;
 use crate::runtime::retry::Policy;
@@ -160,11 +161,19 @@ fn of_checked(checked: &AuditChecked) -> String {
         downloaded_bytes,
     } = checked;
     let mut text = format!(
-        "{records} records of {versions} versions, {blobs} blobs, {archives} archives with \
-         {members} members, {reports} reports, {manifests} manifests with {lines} lines"
+        "{} of {}, {}, {} with {}, {}, {} with {}",
+        number_of(*records, "record"),
+        number_of(*versions, "version"),
+        number_of(*blobs, "blob"),
+        number_of(*archives, "archive"),
+        number_of(*members, "member"),
+        number_of(*reports, "report"),
+        number_of(*manifests, "manifest"),
+        number_of(*lines, "line")
     );
     if *downloaded > 0 {
-        write!(text, ", {downloaded} blobs read ({})", in_bytes(*downloaded_bytes)).expect(WRITES);
+        write!(text, ", {} read ({})", number_of(*downloaded, "blob"), in_bytes(*downloaded_bytes))
+            .expect(WRITES);
     }
     text
 }
@@ -225,8 +234,9 @@ fn of_notes(notes: &AuditNotes) -> Vec<String> {
     if !unfinished.is_empty() {
         let runs: Vec<String> = unfinished.iter().map(|run| printable(run.as_bytes())).collect();
         told.push(format!(
-            "{} runs began and did not end, or are under way: {}",
-            runs.len(),
+            "{} began and did not end, or {} under way: {}",
+            number_of(runs.len(), "run"),
+            if runs.len() == 1 { "is" } else { "are" },
             runs.join(", ")
         ));
     }
@@ -267,7 +277,7 @@ mod tests {
     fn people_read_what_was_checked_and_what_does_not_hold() {
         expect![[r#"
             acme: 3 records of 2 versions, 2 blobs, 0 archives with 0 members, 0 reports, 0 manifests with 0 lines, 2 blobs read (2.0 KiB)
-              1 runs began and did not end, or are under way: r1
+              1 run began and did not end, or is under way: r1
               4 blobs of other writers where ours belong
               violation I1 `acme/a\x0A.csv` of /a%0A.csv: it is not there
               violation manifest: no

@@ -27,6 +27,7 @@ use crate::config::Config;
 use crate::config::text::Environment;
 use crate::ledger;
 use crate::model::failure::Class;
+use crate::model::number_of;
 use crate::pass::destination::moved_from;
 use crate::report::counted;
 use crate::runtime::platform::Hosting;
@@ -61,8 +62,10 @@ pub async fn check(arguments: CheckArguments, environment: &Environment) -> u8 {
         };
     let form = if arguments.json { Form::Json } else { Form::Text };
     let mut lines = CheckLines::new(form, redactor);
-    let of =
-        format!("`{}`: {} sources", arguments.configured.config.display(), config.sources.len());
+    let of = {
+        let sources = number_of(config.sources.len(), "source");
+        format!("`{}`: {sources}", arguments.configured.config.display())
+    };
     lines.tell(CheckLine::ok("configuration", of));
     for note in &config.notes {
         lines.tell(CheckLine::note("configuration", note));

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::history::files_by_name::{Hit, NameQuery, NamesFound, find as look};
+use crate::model::number_of;
 use crate::model::redactor::Redactor;
 use crate::report::{Word, in_bytes};
 use crate::state::store::StateStore;
@@ -71,7 +72,7 @@ fn text(found: &NamesFound) -> String {
     };
     let back = found.back_to.map_or_else(String::new, |at| format!(" back to {}", in_seconds(at)));
     let rest = if found.complete { "" } else { "; there is more, further back" };
-    line(format!("{count}; looked through {} names{back}{rest}", found.lines));
+    line(format!("{count}; looked through {}{back}{rest}", number_of(found.lines, "name")));
     text
 }
 

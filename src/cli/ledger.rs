@@ -15,6 +15,7 @@ use crate::ledger::error::LedgerError;
 use crate::ledger::{self, Originals, Overview, Rebuilt};
 use crate::model::chain;
 use crate::model::failure::Failure;
+use crate::model::number_of;
 use crate::report::in_bytes;
 use crate::runtime::retry::Policy;
 use crate::store::contract::Store;
@@ -123,10 +124,13 @@ fn of_overview(overview: &Overview) -> String {
         legacy,
     } = overview;
     let mut line = format!(
-        "{files} files known; snapshot {generation} of {in_snapshot} files in {shards} shards, {}; \
-        {} journals of {journal_lines} lines",
+        "{} known; snapshot {generation} of {} in {}, {}; {} of {}",
+        number_of(*files, "file"),
+        number_of(*in_snapshot, "file"),
+        number_of(*shards, "shard"),
         in_bytes(*snapshot_bytes),
-        journals.len()
+        number_of(journals.len(), "journal"),
+        number_of(*journal_lines, "line")
     );
     if *unclean {
         line += "; a run has not ended, or is under way";
@@ -140,8 +144,11 @@ fn of_overview(overview: &Overview) -> String {
 
 fn of_rebuilt(rebuilt: &Rebuilt) -> String {
     let Rebuilt { files, archives, left_out, blobs } = rebuilt;
-    let mut line =
-        format!("{files} files known again, {archives} of them archives, from {blobs} blobs");
+    let mut line = format!(
+        "{} known again, {archives} of them archives, from {}",
+        number_of(*files, "file"),
+        number_of(*blobs, "blob")
+    );
     if *left_out > 0 {
         write!(
             line,

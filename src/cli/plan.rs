@@ -12,6 +12,7 @@ use crate::app::open::{self, OpenedConfig};
 use crate::config::Destination;
 use crate::config::text::Environment;
 use crate::model::failure::Failure;
+use crate::model::number_of;
 use crate::model::redactor::Redactor;
 use crate::model::{chain, printable};
 use crate::report::{Status, in_bytes};
@@ -209,7 +210,11 @@ fn in_all(plans: &[Plan]) -> Option<String> {
         names => format!("; not looked at: {}", names.join(", ")),
     };
     let (bytes, unknown) = (in_bytes(bytes), and_unknown(unknown));
-    Some(format!("in all: {count} to fetch, {bytes}{unknown}, of {} sources{not}\n", plans.len()))
+    Some(format!(
+        "in all: {count} to fetch, {bytes}{unknown}, of {}{not}\
+",
+        number_of(plans.len(), "source")
+    ))
 }
 
 /// Names of members that are shown of one archive; `--json` has more.

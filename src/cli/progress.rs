@@ -10,6 +10,7 @@ use indicatif::{
 
 use crate::config::text::Environment;
 use crate::model::RemotePath;
+use crate::model::number_of;
 use crate::report::{Outcome, SourceReport, in_bytes};
 use crate::transfer::progress::Progress;
 
@@ -140,9 +141,12 @@ impl BarsState {
             .values()
             .fold((0, 0), |(done, files), bar| (done + bar.done, files + bar.files));
         let listing = self.sources.values().filter(|bar| !bar.planned).count();
-        let more =
-            if listing == 0 { String::new() } else { format!(", {listing} sources still listing") };
-        total.set_message(format!("{done} of {files} files{more}"));
+        let more = if listing == 0 {
+            String::new()
+        } else {
+            format!(", {} still listing", number_of(listing, "source"))
+        };
+        total.set_message(format!("{done} of {}{more}", number_of(files, "file")));
     }
 }
 
@@ -168,7 +172,7 @@ impl Progress for Bars {
         bar.planned = true;
         bar.bar.set_style(moving.clone());
         bar.bar.set_length(bytes);
-        bar.bar.set_message(format!("0 of {files} files"));
+        bar.bar.set_message(format!("0 of {}", number_of(files, "file")));
         bar.bar.reset_eta();
         if let Some(total) = &state.total {
             total.set_style(moving);
@@ -193,7 +197,7 @@ impl Progress for Bars {
         let Some(bar) = state.sources.get_mut(source) else { return };
         bar.done += 1;
         bar.files = bar.files.max(bar.done);
-        bar.bar.set_message(format!("{} of {} files", bar.done, bar.files));
+        bar.bar.set_message(format!("{} of {}", bar.done, number_of(bar.files, "file")));
         state.tell();
     }
 
@@ -226,8 +230,8 @@ impl Progress for Bars {
         let failed =
             if report.failed == 0 { String::new() } else { format!(", {} failed", report.failed) };
         bar.bar.finish_with_message(format!(
-            "{} files, {}{failed}",
-            report.ingested,
+            "{}, {}{failed}",
+            number_of(report.ingested, "file"),
             in_bytes(report.bytes)
         ));
         state.ended();
@@ -276,7 +280,7 @@ mod tests {
         assert!(lines[1].starts_with("other") && lines[1].contains("listing"), "{text}");
         assert!(
             lines[2].starts_with("in all")
-                && lines[2].contains("1 of 4 files, 1 sources still listing"),
+                && lines[2].contains("1 of 4 files, 1 source still listing"),
             "{text}"
         );
         let report =

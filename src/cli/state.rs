@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::config::text::Environment;
 use crate::model::chain;
 use crate::model::failure::Failure;
+use crate::model::number_of;
 use crate::model::redactor::Redactor;
 use crate::report::in_bytes;
 use crate::run::state_move::{MoveError, StateMove, StateMoved};
@@ -70,8 +71,10 @@ fn told(moved: &StateMoved, from: &str, to: &str) -> String {
     }
     let StateMoved { sources, blobs, bytes, .. } = moved;
     format!(
-        "the state of {sources} sources is in {to} now: {blobs} blobs, {}\nwhat is left of it \
+        "the state of {} is in {to} now: {}, {}\nwhat is left of it \
         below `_blobferry/` in {from} is not read any more\n",
+        number_of(*sources, "source"),
+        number_of(*blobs, "blob"),
         in_bytes(*bytes)
     )
 }

@@ -151,6 +151,7 @@ impl Envelope {
             query: texts("Query"),
             params: texts("Params"),
             accept: header("Accept").unwrap_or_default(),
+            if_none_match: header("If-None-Match").unwrap_or_default(),
             origin: header("Origin").filter(|origin| !origin.is_empty()),
             hosts: hosts.chain(host_of(&url)).map(|host| host.to_ascii_lowercase()).collect(),
             in_chunks,
@@ -184,6 +185,8 @@ pub struct HttpCall {
     pub params: BTreeMap<String, String>,
     /// What its `Accept` headers name, joined with commas.
     pub accept: String,
+    /// The tags of answers that the caller has, joined with commas.
+    pub if_none_match: String,
     /// The origin of the page that asks, where it is one.
     pub origin: Option<String>,
     /// The hosts that the request was made to, by itself and by those who handed it on.

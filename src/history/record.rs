@@ -264,13 +264,21 @@ impl RunRecord {
 
     /// All of it for those who ask at `now`.
     pub fn shown(&self, now: OffsetDateTime) -> Value {
-        let mut shown = Self { status: self.shown_status(now), ..self.clone() };
-        for line in shown.sources.iter_mut().filter_map(Value::as_object_mut) {
+        self.clone().into_shown(now)
+    }
+
+    /// The same without a copy: a record over a thousand sources is large.
+    pub(crate) fn into_shown(mut self, now: OffsetDateTime) -> Value {
+        self.status = self.shown_status(now);
+        let mut sources = std::mem::take(&mut self.sources);
+        for line in sources.iter_mut().filter_map(Value::as_object_mut) {
             for name in COUNTS {
                 line.entry(*name).or_insert(json!(0));
             }
         }
-        json!(shown)
+        let mut shown = json!(self);
+        shown["sources"] = sources.into();
+        shown
     }
 
     /// It in a sentence.

@@ -18,7 +18,8 @@ use super::pass_store::{PassStore, metadata};
 use super::piece::{Header, Item, PiecePlan, SCHEMA, to_bytes};
 use crate::failpoint::{failpoint, left_out};
 use crate::history::run_id::run_id;
-use crate::ledger::{BlobPlace, Ledger, OpenPass};
+use crate::ledger::{BlobPlace, OpenPass};
+use crate::model::number_of;
 use crate::model::{BlobName, RemotePath, chain, hex};
 use crate::pass::found_work::Survey;
 use crate::pass::look::{LookOutcome, Pieces, left, left_to, look_first};
@@ -90,8 +91,9 @@ async fn send_again(pass_store: &PassStore, open: &OpenPass) -> Result<Came, Wor
         }
     }
     Ok(Came::Done(format!(
-        "`{}` is planned already: {} pieces",
-        pass_store.source.name, plan.pieces
+        "`{}` is planned already: {}",
+        pass_store.source.name,
+        number_of(plan.pieces, "piece")
     )))
 }
 
@@ -289,8 +291,10 @@ async fn open(
         "A pass is planned."
     );
     Ok(Came::Done(format!(
-        "`{}` is planned: {files} files in {} pieces, {lanes} at once",
-        pass_store.source.name, plan.pieces
+        "`{}` is planned: {} in {}, {lanes} at once",
+        pass_store.source.name,
+        number_of(files, "file"),
+        number_of(plan.pieces, "piece")
     )))
 }
 

@@ -25,6 +25,7 @@ use super::slots::{self, EARLY};
 use crate::failpoint::failpoint;
 use crate::ledger::{Recorded, SeenRecord};
 use crate::model::failure::Class;
+use crate::model::number_of;
 use crate::model::{RemoteFile, chain};
 use crate::pass::{gone, late, login_refusal, second_look, steps, waiting_folders};
 use crate::report::{Defer, Ingested, Outcome, Problem, Proof, SourceReport};
@@ -340,7 +341,11 @@ pub(crate) async fn what_comes_next(job: &PieceJob<'_>) -> Result<Came, WorkErro
 fn told(state: &PassProgress, id: PieceId, source: &Source) -> String {
     let counts = state.results.get(&id).map(|sign| sign.counts).unwrap_or_default();
     format!(
-        "piece {id} of `{}`: {} files, {} ingested, {} failed, {} bytes",
-        source.name, counts.files, counts.ingested, counts.failed, counts.bytes
+        "piece {id} of `{}`: {}, {} ingested, {} failed, {}",
+        source.name,
+        number_of(counts.files, "file"),
+        counts.ingested,
+        counts.failed,
+        number_of(counts.bytes, "byte")
     )
 }

@@ -1,6 +1,7 @@
 //! The words of the house as types: remote paths and files, blob names, versions, secrets.
 
 pub mod failure;
+mod plural;
 pub mod redactor;
 mod secret;
 mod text;
@@ -9,6 +10,7 @@ use std::fmt;
 
 use time::OffsetDateTime;
 
+pub(crate) use crate::model::plural::number_of;
 pub use crate::model::secret::Secret;
 pub use crate::model::text::{hex, printable};
 

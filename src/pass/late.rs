@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 use crate::ledger::Ledger;
 use crate::model::RemoteFile;
 use crate::model::failure::Class;
+use crate::model::number_of;
 use crate::pass::since::{in_seconds, is_late};
 use crate::pass::waiting_folders;
 use crate::report::{Defer, LeftTo, Outcome, Problem, SourceReport, problem};
@@ -108,7 +109,9 @@ pub(crate) fn tell_over_limit(
     let since = since.filter(|_| waiting > 0 && report.ingested == 0);
     if let Some(since) = since.filter(|since| is_late(source, *since, OffsetDateTime::now_utc())) {
         let text = format!(
-            "{waiting} files wait beyond `limits.files`, and nothing has arrived since {}",
+            "{} {} beyond `limits.files`, and nothing has arrived since {}",
+            number_of(waiting, "file"),
+            if waiting == 1 { "waits" } else { "wait" },
             in_seconds(since)
         );
         report.add_problem(Problem::new(Class::Late, text));
@@ -137,8 +140,9 @@ impl Unmarked {
     pub fn tell(self, source: &Source, report: &mut SourceReport, now: OffsetDateTime) {
         let Some(oldest) = self.oldest else { return };
         let text = format!(
-            "{} files wait for their markers, the oldest is of {}",
-            self.files,
+            "{} {} for a marker, the oldest is of {}",
+            number_of(self.files, "file"),
+            if self.files == 1 { "waits" } else { "wait" },
             in_seconds(oldest)
         );
         if source.late_markers && is_late(source, oldest, now) {

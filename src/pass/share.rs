@@ -6,6 +6,7 @@ use std::sync::PoisonError;
 use crate::history::source_index;
 use crate::model::chain;
 use crate::model::failure::{Class, Failure};
+use crate::model::number_of;
 use crate::report::{Problem, SourceReport, problem};
 use crate::source::contract::{ShareCheck, ShareId};
 use crate::transfer::context::{Pass, Run};
@@ -67,9 +68,9 @@ pub(crate) fn empty(pass: &Pass, seen: &ShareSeen, report: &SourceReport) -> Opt
     let nothing = report.listed == 0 && report.problems.is_empty();
     (unknown && stays && nothing).then(|| {
         let text = format!(
-            "`{}` shows no file, and {} files of it are known",
+            "`{}` shows no file, and the ledger has {} of it",
             pass.source.root,
-            pass.ledger.len()
+            number_of(pass.ledger.len(), "file")
         );
         Problem::new(Class::ShareEmpty, text)
     })

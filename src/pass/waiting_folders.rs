@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 use crate::failpoint::left_out;
 use crate::ledger::{Ledger, SeenRecord};
 use crate::model::failure::Class;
+use crate::model::number_of;
 use crate::model::{RemoteFile, RemotePath};
 use crate::pass::since::{in_seconds, is_late};
 use crate::report::{Problem, SourceReport, problem};
@@ -61,7 +62,9 @@ async fn tell_of(pass: &Pass, folders: BTreeMap<RemotePath, u64>, report: &mut S
         }
         if is_late(&pass.source, since, now) {
             let text = format!(
-                "`{folder}`: {files} files wait there that are not remembered one by one, since {}",
+                "`{folder}`: {} {} there, not remembered one by one, since {}",
+                number_of(*files, "file"),
+                if *files == 1 { "waits" } else { "wait" },
                 in_seconds(since)
             );
             report.add_problem(Problem::new(Class::Late, text));

@@ -54,7 +54,7 @@ fn the_report_adds_up_and_reads_well() {
         acme (sftp://sftp.acme.example:22)
           listed 5 = ingested 1 + unchanged 1 + skipped 1 + gone 0 + deferred 1 + failed 1
           2 blobs from 5.0 MiB
-          1 archives: members 4 = stored 2 + identical 1 + skipped 1
+          1 archive: members 4 = stored 2 + identical 1 + skipped 1
           skipped: in_progress 1
           deferred: /young\x0A.csv (unsettled)
           failed /bad.zip [archive_damaged]: unpacking: truncated

@@ -9,6 +9,7 @@ use super::outcome::{Defer, Problem};
 use super::run_report::Report;
 use super::source_report::{LeftTo, Members, SourceReport};
 use super::status::Status;
+use crate::model::number_of;
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -18,7 +19,12 @@ impl fmt::Display for Report {
         well().filter(is_told).try_for_each(|source| write!(f, "{source}"))?;
         let unchanged = well().count() - told;
         if unchanged > 0 {
-            writeln!(f, "{} sources unchanged", counted(unchanged))?;
+            writeln!(
+                f,
+                "{} {} unchanged",
+                counted(unchanged),
+                if unchanged == 1 { "source" } else { "sources" }
+            )?;
         }
         f.write_str(&self.bad())
     }
@@ -106,7 +112,7 @@ impl fmt::Display for SourceReport {
             )?;
         }
         if self.ingested > 0 {
-            writeln!(f, "  {} blobs from {}", self.blobs, in_bytes(self.bytes))?;
+            writeln!(f, "  {} from {}", number_of(self.blobs, "blob"), in_bytes(self.bytes))?;
         }
         if self.recovered > 0 {
             writeln!(f, "  recovered {}: stored by runs that did not end", self.recovered)?;
@@ -116,19 +122,23 @@ impl fmt::Display for SourceReport {
         }
         if self.members.archives > 0 {
             let Members { archives, members, stored, identical, skipped, links } = self.members;
-            let of_links =
-                if links > 0 { format!(" ({links} symbolic links)") } else { String::new() };
+            let of_links = if links > 0 {
+                format!(" ({})", number_of(links, "symbolic link"))
+            } else {
+                String::new()
+            };
             writeln!(
                 f,
-                "  {archives} archives: members {members} = stored {stored} + identical \
-                {identical} + skipped {skipped}{of_links}"
+                "  {}: members {members} = stored {stored} + identical \
+                {identical} + skipped {skipped}{of_links}",
+                number_of(archives, "archive")
             )?;
         }
         if self.partly_unpacked > 0 {
             writeln!(
                 f,
-                "  partly unpacked: {} inner archives are stored as they are",
-                self.partly_unpacked
+                "  partly unpacked: {} stored without being unpacked",
+                number_of(self.partly_unpacked, "inner archive")
             )?;
         }
         if !self.not_unpacked.is_empty() {
@@ -137,16 +147,15 @@ impl fmt::Display for SourceReport {
         if self.on_trust > 0 {
             writeln!(
                 f,
-                "  {} unchanged files were told by their size alone (`times = \"none\"`)",
-                self.on_trust
+                "  {} told by size alone (`times = \"none\"`)",
+                number_of(self.on_trust, "unchanged file")
             )?;
         }
         if self.kept_by_failure > 0 {
             writeln!(
                 f,
-                "  {} files are older than `max_age` and were left undone by earlier runs: they \
-                are not skipped",
-                self.kept_by_failure
+                "  not skipped: {} older than `max_age` that earlier runs left undone",
+                number_of(self.kept_by_failure, "file")
             )?;
         }
         if let (Some(first), Some(last)) = (self.days.first(), self.days.last()) {
@@ -158,7 +167,8 @@ impl fmt::Display for SourceReport {
         write_some(f, "deferred", &self.deferred_files, self.deferred)?;
         let over = self.deferred_as(Defer::TooMany);
         if over > 0 {
-            writeln!(f, "  {over} files are beyond `limits.files`: the next run takes them up")?;
+            let files = number_of(over, "file");
+            writeln!(f, "  {files} beyond `limits.files`: left to the next run")?;
         }
         write_some(f, "note", &self.notes, self.notes.len() as u64)?;
         for line in self.failures.iter().take(SHOWN) {

@@ -10,6 +10,8 @@ const { chromium } = require("playwright-core");
 const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 const tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
 const widths = { desktop: [1440, 900], mobile: [390, 844], narrow: [320, 640] };
+// Nine hours ahead of UTC all year: a time that nobody has turned is seen.
+const zone = "Asia/Tokyo";
 const begun = Date.now();
 const faults = [];
 let looked = 0;
@@ -23,7 +25,7 @@ try {
   for (const [width, [x, y]] of Object.entries(widths)) {
     for (const colorScheme of ["light", "dark"]) {
       // The page's policy lets no script of ours in: axe is put there past it, and only here.
-      const context = await browser.newContext({ viewport: { width: x, height: y }, colorScheme, bypassCSP: true });
+      const context = await browser.newContext({ viewport: { width: x, height: y }, colorScheme, bypassCSP: true, timezoneId: zone });
       const page = await context.newPage();
       for (const [name, path] of Object.entries(settings.pages)) {
         const what = `${name}-${width}-${colorScheme}`;
@@ -45,6 +47,21 @@ try {
         const seen = await page.evaluate(() => ({ wide: document.documentElement.scrollWidth - innerWidth, heads: document.querySelectorAll("h1").length }));
         if (seen.wide > 0) faults.push(`${what}: ${seen.wide} pixels wider than the window`);
         if (seen.heads !== 1) faults.push(`${what}: ${seen.heads} headings of the first rank`);
+        const clocks = await page.evaluate(() => [...document.querySelectorAll("time[datetime]")].map((e) => [e.dateTime, e.title, e.textContent]));
+        if (clocks.length === 0) faults.push(`${what}: no time is told`);
+        for (const [utc, title, text] of clocks) {
+          const local = new Date(Date.parse(utc) + 9 * 3600_000).toISOString().slice(11, 16);
+          if (!text.endsWith(local) || title !== `${utc.slice(0, 19).replace("T", " ")} UTC`) faults.push(`${what}: ${utc} is shown as \`${text}\`, \`${title}\``);
+        }
+        if (!(await page.locator("#zone").innerText()).includes(zone)) faults.push(`${what}: the zone is not named`);
+        if (name === "overview") {
+          const again = await page.evaluate(async () => {
+            const first = await fetch(location.href, { headers: { Accept: "text/html" }, cache: "no-store" });
+            const headers = { Accept: "text/html", "If-None-Match": first.headers.get("etag") };
+            return (await fetch(location.href, { headers, cache: "no-store" })).status;
+          });
+          if (again !== 304) faults.push(`${what}: the same page is sent again: ${again}`);
+        }
         await page.screenshot({ path: `${settings.pictures}/${what}.png`, fullPage: true });
         await page.keyboard.press("Tab");
         const first = await page.evaluate(() => document.activeElement.textContent);

@@ -7,6 +7,7 @@ use super::lines::{CheckLine, CheckLines};
 use super::names::Foreign;
 use super::probe::probe;
 use crate::model::failure::{Class, Failure};
+use crate::model::number_of;
 use crate::model::{ModifiedTime, Precision, RemoteFile, RemotePath, printable};
 use crate::pass::steps::misconfigured;
 use crate::report::in_bytes;
@@ -199,8 +200,11 @@ impl CheckSeen {
 
     fn tell(&self, lines: &mut CheckLines, source: &Source, took: Duration) {
         let counts = format!(
-            "`{}` holds {} files, {} folders, {} others",
-            source.root, self.files, self.directories, self.others
+            "`{}` holds {}, {}, {} others",
+            source.root,
+            number_of(self.files, "file"),
+            number_of(self.directories, "folder"),
+            self.others
         );
         lines.tell(CheckLine::ok("listing", counts).took(took));
         self.first.iter().for_each(|entry| lines.entry(entry));
@@ -226,8 +230,11 @@ impl CheckSeen {
         if self.files == 0 {
             return;
         }
-        let text =
-            format!("`include` and `exclude` want {} of these {} files", self.wanted, self.files);
+        let text = format!(
+            "`include` and `exclude` want {} of {}",
+            self.wanted,
+            number_of(self.files, "file")
+        );
         let text = if self.in_progress > 0 {
             format!("{text}; {} are being written, by their names", self.in_progress)
         } else {

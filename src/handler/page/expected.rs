@@ -6,9 +6,10 @@ use time::OffsetDateTime;
 
 use super::address;
 use super::frame::Frame;
-use super::html::at;
+use super::html::{at, named};
 use crate::report::ExpectationStanding;
 use crate::rules::expect::WindowState;
+use crate::rules::time_zone::{Repeated, TimeZone};
 
 /// What stands above the columns.
 const HEADS: [&str; 4] = ["Due", "Source and feed", "Arrived, or why not", "Last good"];
@@ -20,50 +21,116 @@ const ROWS: usize = 30;
 pub(crate) struct ExpectedFeed {
     /// The source.
     pub source: String,
+    /// When its last evening was.
+    #[serde(with = "time::serde::rfc3339")]
+    pub evening: OffsetDateTime,
     /// How it stands.
     #[serde(flatten)]
     pub standing: ExpectationStanding,
 }
 
-/// Missing ones first, then late ones, then by deadline.
+/// Missing ones first, then late ones, then those of last night by deadline, then the others.
 pub fn sort(feeds: &mut [ExpectedFeed]) {
     feeds.sort_by(|one, other| {
         let key = |feed: &ExpectedFeed| {
             let standing = &feed.standing;
-            (!standing.is_missed(), !standing.is_unmet(), standing.deadline)
+            let night = feed.is_of_the_night();
+            (!standing.is_missed(), !standing.is_unmet(), !night, standing.deadline)
         };
         key(one).cmp(&key(other)).then_with(|| one.source.cmp(&other.source))
     });
 }
 
-/// They in a sentence; `None`: nothing is expected.
-pub fn answer(feeds: &[ExpectedFeed]) -> Option<String> {
-    if feeds.is_empty() {
-        return None;
-    }
-    let missed = || feeds.iter().filter(|feed| feed.standing.is_missed());
-    let late = feeds.iter().filter(|feed| feed.standing.is_unmet()).count() - missed().count();
-    let since = missed().filter_map(|feed| feed.standing.since).min();
-    let mut text = format!("{} expected", feeds.len());
-    if missed().count() > 0 {
-        text += &format!(", {} missed", missed().count());
-        text += &since.map_or_else(String::new, |since| format!(" since {}", clock(since)));
-    }
-    if late > 0 {
-        text += &format!(", {late} late");
-    }
-    if missed().count() + late == 0 {
-        text += ", all in time";
-    }
-    Some(text)
+/// What came of what is expected since last evening.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct ExpectedNight {
+    /// It in a sentence.
+    pub answer: String,
+    /// Since when.
+    #[serde(with = "time::serde::rfc3339")]
+    pub since: OffsetDateTime,
+    /// Feeds whose files are here.
+    pub here: usize,
+    /// Feeds whose files are missing, however long.
+    pub missing: usize,
+    /// Feeds whose files are late.
+    pub late: usize,
+    /// What is due next.
+    pub next: Option<ExpectedNext>,
 }
 
-/// Day, hour and minute, in UTC.
-fn clock(at: OffsetDateTime) -> String {
-    let format =
-        time::macros::format_description!("[day padding:none] [month repr:short], [hour]:[minute]");
-    let at = at.to_offset(time::UtcOffset::UTC);
-    at.format(format).map_or_else(|_| String::new(), |text| format!("{text} UTC"))
+/// The next window of a feed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct ExpectedNext {
+    /// The source.
+    pub source: String,
+    /// The feed.
+    pub name: String,
+    /// By when.
+    #[serde(with = "time::serde::rfc3339")]
+    pub deadline: OffsetDateTime,
+}
+
+/// The last evening that is over, six o'clock in `zone`, at `now`: until midnight that of the day
+/// before, so that a night is told of as a whole.
+pub(crate) fn last_evening(zone: TimeZone, now: OffsetDateTime) -> OffsetDateTime {
+    let day = zone.local(now).date();
+    let evening = day.previous_day().unwrap_or(day).with_time(time::macros::time!(18:00));
+    zone.instant(evening, Repeated::First)
+}
+
+impl ExpectedNight {
+    /// Of feeds; `None`: nothing is expected.
+    pub fn of(feeds: &[ExpectedFeed], now: OffsetDateTime) -> Option<Self> {
+        let since = feeds.iter().map(|feed| feed.evening).min()?;
+        let counts = |feed: &&ExpectedFeed| feed.is_of_the_night();
+        let night = || feeds.iter().filter(counts).map(|feed| &feed.standing);
+        let missing = night().filter(|standing| standing.is_missed()).count();
+        let late = night().filter(|standing| standing.is_unmet()).count() - missing;
+        let here = night().count() - missing - late;
+        let next = feeds.iter().filter_map(ExpectedFeed::next).min_by_key(|next| next.deadline);
+        let next = next.filter(|next| next.deadline > now);
+        Some(Self { answer: night_answer(here, missing, late), since, here, missing, late, next })
+    }
+}
+
+impl ExpectedFeed {
+    /// Whether its window ended since last evening, or is not made good.
+    fn is_of_the_night(&self) -> bool {
+        let standing = &self.standing;
+        let is_over = standing.deadline.is_none_or(|deadline| deadline >= self.evening);
+        standing.is_unmet() || is_over && standing.state != WindowState::Due
+    }
+
+    /// Its next window.
+    fn next(&self) -> Option<ExpectedNext> {
+        let standing = &self.standing;
+        let open = standing.next.as_ref().map(|next| next.deadline);
+        let is_due = standing.state == WindowState::Due;
+        let deadline = open.or(standing.deadline.filter(|_| is_due))?;
+        Some(ExpectedNext { source: self.source.clone(), name: standing.name.clone(), deadline })
+    }
+}
+
+fn night_answer(here: usize, missing: usize, late: usize) -> String {
+    let all = here + missing + late;
+    let are = |count: usize| if count == 1 { "is" } else { "are" };
+    match (all, missing + late) {
+        (0, _) => return "Nothing was due last night".into(),
+        (1, 0) => return "Last night\u{2019}s file is here".into(),
+        (1, _) if missing == 1 => return "Last night\u{2019}s file is missing".into(),
+        (1, _) => return "Last night\u{2019}s file is late".into(),
+        (all, 0) => return format!("Last night\u{2019}s files: all {all} are here"),
+        _ => {}
+    }
+    let mut text = format!("Last night\u{2019}s files: {here} of {all} {} here", are(here));
+    if missing > 0 {
+        text += &format!(", {missing} {} missing", are(missing));
+    }
+    if late > 0 {
+        text += &format!(", {late} {} late", are(late));
+    }
+    text
 }
 
 /// The state in a word for people.
@@ -95,12 +162,18 @@ fn shown(standing: &ExpectationStanding) -> Markup {
 }
 
 /// A table of them.
-pub fn section(frame: &Frame<'_>, feeds: &[ExpectedFeed]) -> Markup {
+pub fn section(frame: &Frame<'_>, night: Option<&ExpectedNight>, feeds: &[ExpectedFeed]) -> Markup {
     html! {
-        @if let Some(answer) = answer(feeds) {
-            section aria-labelledby="expected" {
-                h2 #expected { "Expected files" }
-                p.q.s { (answer) "." }
+        @if let Some(night) = night {
+            section aria-labelledby="night" {
+                h2 #night { "Last night\u{2019}s files" }
+                p.q.s {
+                    "Expected between " (at(night.since)) " and now."
+                    @if let Some(next) = &night.next {
+                        " Next due: " bdi { (next.source) } " " bdi { (next.name) } ", by "
+                        (at(next.deadline)) "."
+                    }
+                }
                 table.st.ex role="table" {
                     caption.vh { "Expected files, missing ones first" }
                     thead role="rowgroup" {
@@ -137,7 +210,7 @@ fn row(frame: &Frame<'_>, feed: &ExpectedFeed) -> Markup {
             @if !reason.is_empty() { span.q { (reason) } }
             @else {
                 @for path in standing.paths.iter().take(1) {
-                    a href=(address::file(frame, &feed.source, path)) { bdi { (path) } }
+                    (named(frame, &feed.source, path))
                 }
                 @if standing.paths.len() > 1 {
                     span.q { " and " (standing.count.saturating_sub(1)) " more" }
@@ -149,4 +222,35 @@ fn row(frame: &Frame<'_>, feed: &ExpectedFeed) -> Markup {
             span.q.s { @match standing.last_met { Some(last) => (at(last)), None => "unknown" } }
         }
     } }
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    #[test]
+    fn the_night_is_told_with_what_is_here_and_what_is_not() {
+        for ((here, missing, late), told) in [
+            ((9, 2, 1), "Last night\u{2019}s files: 9 of 12 are here, 2 are missing, 1 is late"),
+            ((1, 1, 0), "Last night\u{2019}s files: 1 of 2 is here, 1 is missing"),
+            ((0, 0, 1), "Last night\u{2019}s file is late"),
+            ((12, 0, 0), "Last night\u{2019}s files: all 12 are here"),
+            ((1, 0, 0), "Last night\u{2019}s file is here"),
+            ((0, 0, 0), "Nothing was due last night"),
+        ] {
+            assert_eq!(night_answer(here, missing, late), told);
+        }
+    }
+
+    #[test]
+    fn the_evening_is_that_of_the_sources_zone() {
+        let berlin = TimeZone::parse("Europe/Berlin").expect("a zone");
+        let evening = |now| last_evening(berlin, now);
+        let monday = datetime!(2026-11-30 17:00 UTC);
+        assert_eq!(evening(datetime!(2026-12-01 06:04 UTC)), monday, "in the morning");
+        assert_eq!(evening(datetime!(2026-12-01 22:59 UTC)), monday, "just before midnight");
+        assert_eq!(evening(datetime!(2026-12-01 23:00 UTC)), datetime!(2026-12-01 17:00 UTC));
+    }
 }

@@ -5,6 +5,7 @@ use time::OffsetDateTime;
 
 use super::html::short;
 use crate::history::files_by_name::{Hit, NamesFound};
+use crate::model::number_of;
 use crate::report::{Word, in_bytes};
 
 /// Something that happened to a file, or that was found of it.
@@ -144,9 +145,11 @@ fn for_the_sender(newest: &Hit, version: Option<&FileVersion>) -> String {
         };
     };
     let mut facts = Vec::new();
-    facts.extend(version.size.map(|size| format!("{size} bytes")));
+    facts.extend(version.size.map(|size| number_of(size, "byte")));
     facts.extend(version.md5.as_ref().map(|md5| format!("MD5 {md5}")));
-    facts.extend(version.members.map(|members| format!("unpacked into {members} files")));
+    facts.extend(
+        version.members.map(|members| format!("unpacked into {}", number_of(members, "file"))),
+    );
     facts.extend(stored_at(version).map(|stored| format!("complete since {stored}")));
     format!("We have {path}: {}.", facts.join(", "))
 }
@@ -189,7 +192,8 @@ fn event(hit: &Hit, versions: &[FileVersion]) -> FileEvent {
     details.extend(hit.message.clone());
     details.extend(hit.size.map(in_bytes));
     details.extend(hit.modified.as_ref().map(|at| format!("modified at the source {at}")));
-    details.extend(hit.members.map(|members| format!("unpacked, {members} members")));
+    details
+        .extend(hit.members.map(|members| format!("unpacked, {}", number_of(members, "member"))));
     details.extend(hit.recovered.as_ref().map(|run| format!("brought by run {run}, which died")));
     let stored = hit.stored.as_deref().and_then(|stored| {
         OffsetDateTime::parse(stored, &time::format_description::well_known::Rfc3339).ok()

@@ -4,6 +4,15 @@ use std::collections::BTreeMap;
 
 use time::OffsetDateTime;
 
+/// How an answer is dressed: the facts are the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dress {
+    /// For people.
+    Html,
+    /// For programs.
+    Json,
+}
+
 /// What the pages know beside runs.
 pub(crate) struct Frame<'a> {
     /// Where blobs go.
@@ -24,6 +33,11 @@ pub(crate) struct Frame<'a> {
     pub next: BTreeMap<String, OffsetDateTime>,
     /// The address of the same page in JSON; empty if it has none.
     pub here: &'a str,
+    /// Which of the pages in the navigation it belongs to: what stands behind the address of the
+    /// first; `None` if to none.
+    pub part: Option<&'static str>,
+    /// For whom the page is made.
+    pub dress: Dress,
     /// When the page was made.
     pub now: OffsetDateTime,
 }

@@ -16,6 +16,7 @@ use crate::history::source_index::{self, SourceIndex};
 use crate::jobs::run_status;
 use crate::model::redactor::Redactor;
 use crate::model::{BlobName, chain};
+use crate::rules::time_zone::TimeZone;
 use crate::state::paths::{StatePaths, is_run_id, run_of_record};
 use crate::state::store::StateStore;
 use crate::store::contract::StoreError;
@@ -52,8 +53,8 @@ pub(crate) struct PageShelf<'a> {
     pub state: StateStore,
     /// The sources whose reports are looked for.
     pub sources: &'a [&'a str],
-    /// Those of which something is expected.
-    pub expecting: Vec<&'a str>,
+    /// Those of which something is expected, with the zones of their times.
+    pub expecting: Vec<(&'a str, TimeZone)>,
     /// What no page may repeat.
     pub redactor: &'a Redactor,
     /// Runs of this process: they are newer than their records.
@@ -71,7 +72,7 @@ impl PageShelf<'_> {
         let records = Records::new(self.state.clone());
         let names = records.last_names(limit, now).await?;
         let mut runs: Vec<PageRun> =
-            self.here.iter().map(|record| PageRun::of_record(record, now)).collect();
+            self.here.iter().map(|record| PageRun::of_record(record.clone(), now)).collect();
         for run in self.recorded(names, only, now).await? {
             if runs.iter().all(|known| known.id != run.id) {
                 runs.push(run);
@@ -106,7 +107,7 @@ impl PageShelf<'_> {
             let id = run_of_record(name.as_str()).unwrap_or_default().to_owned();
             let record = run_status::get(records, &id).await?;
             Ok::<_, StoreError>(record.map(|record| {
-                let mut run = PageRun::of_record(&record, now);
+                let mut run = PageRun::of_record(record, now);
                 keep(&mut run, only);
                 run.shorten();
                 run
@@ -183,26 +184,26 @@ impl PageShelf<'_> {
     }
 
     /// How what is expected stood when it was judged last.
-    pub async fn expected(&self, only: Option<&str>) -> Vec<ExpectedFeed> {
-        let wanted: Vec<String> = self
+    pub async fn expected(&self, only: Option<&str>, now: OffsetDateTime) -> Vec<ExpectedFeed> {
+        let wanted: Vec<(String, TimeZone)> = self
             .expecting
             .iter()
-            .filter(|source| only.is_none_or(|only| only == **source))
-            .map(|source| (*source).to_owned())
+            .filter(|(source, _)| only.is_none_or(|only| only == *source))
+            .map(|(source, zone)| ((*source).to_owned(), *zone))
             .collect();
-        let read = stream::iter(wanted).map(|source| async move {
+        let read = stream::iter(wanted).map(|(source, zone)| async move {
             let standings = arrivals::standings(&self.state, &source).await;
-            (source, standings)
+            (source, expected::last_evening(zone, now), standings)
         });
         let read: Vec<_> = read.buffered(EXPECTING_AT_ONCE).collect().await;
         let mut feeds = Vec::new();
-        for (source, standings) in read {
+        for (source, evening, standings) in read {
             match standings {
                 Ok(standings) => feeds.extend(standings.into_iter().map(|mut standing| {
                     for path in &mut standing.paths {
                         *path = self.redactor.name(path);
                     }
-                    ExpectedFeed { source: source.clone(), standing }
+                    ExpectedFeed { source: source.clone(), evening, standing }
                 })),
                 Err(error) => {
                     let error = chain(&error);
@@ -261,10 +262,10 @@ impl PageShelf<'_> {
             return Ok(None);
         }
         if let Some(record) = self.here.iter().find(|record| record.id == id) {
-            return Ok(Some(PageRun::of_record(record, now)));
+            return Ok(Some(PageRun::of_record(record.clone(), now)));
         }
         if let Some(record) = run_status::get(&Records::new(self.state.clone()), id).await? {
-            return Ok(Some(PageRun::of_record(&record, now)));
+            return Ok(Some(PageRun::of_record(record, now)));
         }
         let reports = self
             .read(self.sources.iter().map(|source| StatePaths::of(source).report(id)).collect())

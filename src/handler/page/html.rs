@@ -73,7 +73,8 @@ pub fn page(
                 }
                 footer.foot {
                     div.in {
-                        span { "Times are UTC." }
+                        span #zone { "Times are UTC." }
+                        a #utc href="" hidden { "Show UTC" }
                         @if !frame.here.is_empty() { a href=(frame.here) { "This page as JSON" } }
                         span { "blobferry " (env!("CARGO_PKG_VERSION")) }
                     }
@@ -85,6 +86,10 @@ pub fn page(
     page.into_string()
 }
 
+/// The pages in the navigation, and what stands behind the address of the first.
+const PARTS_OF_THE_PAGE: [(&str, &str); 4] =
+    [("Overview", ""), ("Sources", "/sources"), ("Runs", "/runs"), ("Files", "/files")];
+
 fn top(frame: &Frame<'_>) -> Markup {
     html! {
         header.top {
@@ -93,10 +98,13 @@ fn top(frame: &Frame<'_>) -> Markup {
                 span.where { "into " bdi { (frame.store) } }
                 nav aria-label="Pages" {
                     ul {
-                        li { a href=(address::home(frame)) { "Overview" } }
-                        li { a href=(address::page(frame, "/sources", &[])) { "Sources" } }
-                        li { a href=(address::page(frame, "/runs", &[])) { "Runs" } }
-                        li { a href=(address::page(frame, "/files", &[])) { "Files" } }
+                        @for (name, part) in PARTS_OF_THE_PAGE {
+                            @let to = if part.is_empty() { address::home(frame) } else {
+                                address::page(frame, part, &[])
+                            };
+                            @let here = (frame.part == Some(part)).then_some("page");
+                            li { a href=(to) aria-current=[here] { (name) } }
+                        }
                     }
                 }
                 form.find role="search" aria-label="Files" method="get"
@@ -121,7 +129,7 @@ pub(crate) fn as_of(frame: &Frame<'_>) -> Markup {
 
 /// What a run came to, in a sentence.
 pub(crate) fn run_answer(run: &PageRun) -> String {
-    let began = short(run.started);
+    let began = format!("{} UTC", short(run.started));
     match run.status.as_str() {
         "ok" => format!("The run of {began} went well"),
         "running" => format!("The run of {began} is under way"),
@@ -169,6 +177,18 @@ pub fn word(status: &str) -> Markup {
         _ => "bad",
     };
     html! { span.word.(class) { (status) } }
+}
+
+/// The last part of a path.
+pub(crate) fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// A file's name without its folder, as a link to what is known of it.
+pub(crate) fn named(frame: &Frame<'_>, source: &str, path: &str) -> Markup {
+    html! {
+        a href=(address::file(frame, source, path)) title=(path) { bdi { (file_name(path)) } }
+    }
 }
 
 /// A link to the page of a run.

@@ -116,6 +116,7 @@ fn more(frame: &Frame<'_>, path: &str, asked: &ListQuery, next: Option<&str>) ->
 /// What the page of a month says first.
 pub(crate) fn month_answer(month: &str, told: &DaysTold) -> String {
     match (told.due, told.files) {
+        (0, 1) => format!("{month}: 1 file arrived"),
         (0, files) => format!("{month}: {} files arrived", commas(files)),
         (due, _) => format!("{month}: {} of {due} expected files came in time", told.on_time),
     }
@@ -139,7 +140,7 @@ pub fn month(frame: &Frame<'_>, month: &str, told: &DaysTold, days: &[time::Date
         section aria-labelledby="days" {
             h2 #days { "Day by day" }
             p.q.s { "What was expected is known of the last two months, days are those of UTC." }
-            div.wide tabindex="0" role="region" aria-labelledby="days" {
+            div.wide tabindex="0" role="region" aria-label="The table of days" {
                 table {
                     caption.vh { "The days of the month" }
                     thead { tr {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
@@ -95,31 +95,36 @@ async fn any(State(context): State<Arc<LocalPageContext>>, request: Request) -> 
             key.\n",
         );
     }
-    let accept = request
-        .headers()
-        .get(header::ACCEPT)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default()
-        .to_owned();
+    let headers = handed_on(request.headers());
     let path = request.uri().path().to_owned();
     let below = |pages: &str| {
         path.strip_prefix(pages).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
     match (request.method(), below(PAGES) || below(OLD_PAGES)) {
-        (&Method::GET, true) => shown(&context, &accept, query, &path).await,
+        (&Method::GET, true) => shown(&context, headers, query, &path).await,
         (&Method::GET, false) => plain(StatusCode::NOT_FOUND, "There is no such page.\n"),
         _ => plain(StatusCode::METHOD_NOT_ALLOWED, "These pages are only read.\n"),
     }
 }
 
+/// The headers that the function reads, as a host tells them.
+fn handed_on(headers: &HeaderMap) -> Value {
+    let value = |name: HeaderName| {
+        headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    };
+    json!({
+        "Accept": [value(header::ACCEPT)],
+        "If-None-Match": [value(header::IF_NONE_MATCH)],
+    })
+}
+
 /// Asks the function as a host would, and hands on its answer.
 async fn shown(
     context: &LocalPageContext,
-    accept: &str,
+    headers: Value,
     query: Map<String, Value>,
     path: &str,
 ) -> Response {
-    let headers = json!({ "Accept": [accept] });
     let asked =
         json!({ "Method": "GET", "Url": path, "Query": query, "Headers": headers, "Params": {} });
     let Ok(envelope) = Envelope::parse(json!({ "Data": { "req": asked } }).to_string().as_bytes())

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use super::address;
-use super::frame::Frame;
+use super::frame::{Dress, Frame};
 use super::html::{page as whole, problems};
 use super::view::{PagePass, PageProblem};
 use super::{carried, encoded, page};
@@ -39,6 +39,8 @@ impl FormContext<'_> {
             off: &[],
             next: std::collections::BTreeMap::new(),
             here: "",
+            part: None,
+            dress: Dress::Html,
             now: OffsetDateTime::now_utc(),
         };
         page(status, whole(&frame, title, false, live, &self.form()))

@@ -22,6 +22,7 @@ mod overview;
 mod overview_html;
 mod run_html;
 mod source_html;
+mod tag;
 mod view;
 
 use std::collections::BTreeMap;
@@ -35,6 +36,7 @@ use super::envelope::{HttpAnswer, HttpCall};
 use crate::handler::page::address::encoded;
 use crate::handler::page::days::DaysTold;
 use crate::handler::page::file::FileLife;
+pub use crate::handler::page::frame::Dress;
 use crate::handler::page::frame::Frame;
 use crate::handler::page::gather::PageShelf;
 use crate::handler::page::overview::{KnownOfSources, StatusOverview, brought};
@@ -55,6 +57,9 @@ use crate::transfer::settings::Source;
 const BEFORE: usize = 30;
 /// Runs that pages of lists look through.
 const NEWEST: usize = 20;
+
+/// From so many sources on fewer runs of one are looked through.
+const MANY: usize = 50;
 
 /// What pages are made of.
 pub struct PageContext<'a> {
@@ -100,15 +105,6 @@ impl PageContext<'_> {
     }
 }
 
-/// How an answer is dressed: the facts are the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dress {
-    /// For people.
-    Html,
-    /// For programs.
-    Json,
-}
-
 /// What answers `asked`, for people or for programs. An `Err` is why records could not be read.
 pub(crate) async fn answer(
     context: PageContext<'_>,
@@ -141,11 +137,13 @@ pub(crate) async fn answer(
         off: &off,
         next: context.next_runs(now),
         here: &here,
+        part: part(asked),
+        dress,
         now,
     };
     let state = StateStore::new(context.store.clone(), context.redactor.clone(), Policy::default());
     let expecting = context.sources.iter().filter(|source| !source.expectations.is_empty());
-    let expecting = expecting.map(|source| source.name.as_str()).collect();
+    let expecting = expecting.map(|source| (source.name.as_str(), source.time_zone)).collect();
     let (sources_told, redactor, here) = (&sources[..], context.redactor, context.here);
     let shelf = PageShelf { state, sources: sources_told, expecting, redactor, here };
     let made = match asked {
@@ -158,21 +156,40 @@ pub(crate) async fn answer(
         StatusQuery::Runs(asked) => runs_page(&frame, &shelf, asked).await,
         StatusQuery::Month(month) => month_page(&frame, &shelf, month).await,
     };
-    let PageMade { status, html, json } = made.map_err(|error| chain(&error))?;
-    Ok(match dress {
-        Dress::Html => page(status, html),
-        Dress::Json => {
-            let json = context.redactor.json(json);
-            HttpAnswer::new(status, json).with("Vary", "Accept").with("Cache-Control", "no-store")
-        }
-    })
+    let PageMade { status, body } = made.map_err(|error| chain(&error))?;
+    let answer = match body {
+        PageBody::Html(html) => page(status, html),
+        PageBody::Json(json) => HttpAnswer::new(status, context.redactor.json(json))
+            .with("Vary", "Accept")
+            .with("Cache-Control", "no-store"),
+    };
+    Ok(tag::tagged(answer, call))
 }
 
-/// An answer in both dresses.
+/// An answer in the dress that was asked for.
 struct PageMade {
     status: u16,
-    html: String,
-    json: Value,
+    body: PageBody,
+}
+
+enum PageBody {
+    Html(String),
+    Json(Value),
+}
+
+impl PageMade {
+    /// One of the two: over a thousand sources each takes some megabytes to make.
+    fn of(
+        frame: &Frame<'_>,
+        html: impl FnOnce() -> String,
+        json: impl FnOnce() -> Value,
+    ) -> PageMade {
+        let body = match frame.dress {
+            Dress::Html => PageBody::Html(html()),
+            Dress::Json => PageBody::Json(json()),
+        };
+        PageMade { status: 200, body }
+    }
 }
 
 async fn known(
@@ -188,7 +205,7 @@ async fn known(
         configured: frame.sources,
         next: &frame.next,
         arrived: Vec::new(),
-        expected: shelf.expected(only).await,
+        expected: shelf.expected(only, frame.now).await,
         now: frame.now,
     };
     let names = frame.sources.iter().filter(|name| only.is_none_or(|only| only == **name));
@@ -205,11 +222,13 @@ async fn list(
 ) -> Result<PageMade, StoreError> {
     let runs = shelf.last(limit, None, frame.now).await?;
     let (overview, _) = known(frame, shelf, &runs, None).await?;
-    let html = overview_html::list(frame, &overview, &runs);
-    let mut json = json!(overview);
-    json["off"] = json!(frame.off);
-    json["runs"] = lines(frame, &runs);
-    Ok(PageMade { status: 200, html, json })
+    let json = || {
+        let mut json = json!(overview);
+        json["off"] = json!(frame.off);
+        json["runs"] = lines(frame, &runs);
+        json
+    };
+    Ok(PageMade::of(frame, || overview_html::list(frame, &overview, &runs), json))
 }
 
 fn lines(frame: &Frame<'_>, runs: &[PageRun]) -> Value {
@@ -221,7 +240,9 @@ async fn source(
     shelf: &PageShelf<'_>,
     name: &str,
 ) -> Result<PageMade, StoreError> {
-    let mut runs = shelf.last(MOST_LISTED, Some(name), frame.now).await?;
+    // Records over many sources are long, and of each a line is wanted.
+    let most = if frame.sources.len() > MANY { NEWEST } else { MOST_LISTED };
+    let mut runs = shelf.last(most, Some(name), frame.now).await?;
     runs.retain(|run| !run.passes.is_empty());
     let (overview, index) = known(frame, shelf, &runs, Some(name)).await?;
     let Some(source) = overview.sources.iter().find(|source| source.name == name) else {
@@ -230,15 +251,18 @@ async fn source(
     let feeds =
         days::feeds(index.sources.get(name).and_then(|entry| entry.days.as_ref()), frame.now);
     let facts = SourceFacts::of(&overview, source, &feeds, &runs);
-    let html = source_html::page(frame, &facts);
-    let mut json = json!(source);
-    json["as_of"] = json!(overview)["as_of"].clone();
-    json["answer"] = overview_html::answer(source).into();
-    json["arrived"] = json!(overview.arrived);
-    json["expected"] = json!(overview.expected);
-    json["feeds"] = json!(feeds);
-    json["runs_told"] = lines(frame, &runs);
-    Ok(PageMade { status: 200, html, json })
+    let json = || {
+        let mut json = json!(source);
+        json["as_of"] = as_of(frame).into();
+        json["answer"] = overview_html::answer(source).into();
+        json["arrived"] = json!(overview.arrived);
+        json["expected"] = json!(overview.expected);
+        json["night"] = json!(overview.night);
+        json["feeds"] = json!(feeds);
+        json["runs_told"] = lines(frame, &runs);
+        json
+    };
+    Ok(PageMade::of(frame, || source_html::page(frame, &facts), json))
 }
 
 async fn files(
@@ -253,11 +277,14 @@ async fn files(
         "" => NamesFound::default(),
         name => shelf.files(name, source).await?,
     };
-    let html = names_html::page(frame, &overview, &found, (name, source));
-    let mut json = json!(found);
-    json["answer"] = names_html::answer(&found, name).into();
-    json["as_of"] = json!(overview)["as_of"].clone();
-    Ok(PageMade { status: 200, html, json })
+    let json = || {
+        let mut json = json!(found);
+        json["answer"] = names_html::answer(&found, name).into();
+        json["as_of"] = as_of(frame).into();
+        json
+    };
+    let html = || names_html::page(frame, &overview, &found, (name, source));
+    Ok(PageMade::of(frame, html, json))
 }
 
 async fn file(
@@ -271,7 +298,7 @@ async fn file(
         let path = printable(path.as_bytes());
         return Ok(none(frame, &format!("no file `{path}` of `{source}` was seen")));
     };
-    Ok(PageMade { status: 200, html: file_html::page(frame, &life), json: json!(life) })
+    Ok(PageMade::of(frame, || file_html::page(frame, &life), || json!(life)))
 }
 
 async fn sources_page(
@@ -281,11 +308,11 @@ async fn sources_page(
 ) -> Result<PageMade, StoreError> {
     let runs = shelf.last(NEWEST, None, frame.now).await?;
     let (overview, _) = known(frame, shelf, &runs, None).await?;
-    let html = lists_html::sources(frame, &overview, asked);
-    let (some, next) = lists_html::some_sources(&overview, asked);
-    let json = json!({ "as_of": json!(overview)["as_of"], "answer": overview.answer,
-        "sources": some, "after": next });
-    Ok(PageMade { status: 200, html, json })
+    let json = || {
+        let (some, next) = lists_html::some_sources(&overview, asked);
+        json!({ "as_of": as_of(frame), "answer": overview.answer, "sources": some, "after": next })
+    };
+    Ok(PageMade::of(frame, || lists_html::sources(frame, &overview, asked), json))
 }
 
 async fn runs_page(
@@ -304,10 +331,11 @@ async fn runs_page(
         runs.retain(|run| !run.passes.is_empty());
     }
     runs.retain(|run| asked.state.as_ref().is_none_or(|state| run.status == *state));
-    let html = lists_html::runs(frame, &runs, asked, next.as_deref());
-    let json = json!({ "as_of": as_of(frame), "answer": lists_html::runs_answer(&runs),
-        "runs": lines(frame, &runs), "after": next });
-    Ok(PageMade { status: 200, html, json })
+    let json = || {
+        json!({ "as_of": as_of(frame), "answer": lists_html::runs_answer(&runs),
+            "runs": lines(frame, &runs), "after": next })
+    };
+    Ok(PageMade::of(frame, || lists_html::runs(frame, &runs, asked, next.as_deref()), json))
 }
 
 async fn month_page(
@@ -320,11 +348,13 @@ async fn month_page(
         let month = printable(month.as_bytes());
         return Ok(none(frame, &format!("`{month}` is no month, as 2026-11")));
     };
-    let html = lists_html::month(frame, month, &told, &days);
-    let mut json = json!(told);
-    json["answer"] = lists_html::month_answer(month, &told).into();
-    json["as_of"] = as_of(frame).into();
-    Ok(PageMade { status: 200, html, json })
+    let json = || {
+        let mut json = json!(told);
+        json["answer"] = lists_html::month_answer(month, &told).into();
+        json["as_of"] = as_of(frame).into();
+        json
+    };
+    Ok(PageMade::of(frame, || lists_html::month(frame, month, &told, &days), json))
 }
 
 fn as_of(frame: &Frame<'_>) -> String {
@@ -346,15 +376,29 @@ async fn one(frame: &Frame<'_>, shelf: &PageShelf<'_>, id: &str) -> Result<PageM
     let brought = brought.filter(|pass| frame.sources.contains(&pass.source.as_str()));
     let brought = brought.map(|pass| (run.id.clone(), pass.source.clone())).collect();
     let came = shelf.arrived(brought, 50).await?;
-    let mut json = run.told.clone();
-    json["answer"] = html::run_answer(&run).into();
-    json["arrived"] = json!(came);
-    Ok(PageMade { status: 200, html: run_html::page(frame, &run, &before, &came), json })
+    let json = || {
+        let mut json = run.told.clone();
+        json["answer"] = html::run_answer(&run).into();
+        json["arrived"] = json!(came);
+        json
+    };
+    Ok(PageMade::of(frame, || run_html::page(frame, &run, &before, &came), json))
 }
 
 fn none(frame: &Frame<'_>, reason: &str) -> PageMade {
-    let html = html::refusal(frame, 404, reason);
-    PageMade { status: 404, html, json: json!({ "error": reason }) }
+    let html = || html::refusal(frame, 404, reason);
+    PageMade { status: 404, ..PageMade::of(frame, html, || json!({ "error": reason })) }
+}
+
+/// Where in the navigation a page is.
+fn part(asked: &StatusQuery) -> Option<&'static str> {
+    match asked {
+        StatusQuery::List(_) => Some(""),
+        StatusQuery::Source(_) | StatusQuery::Sources(_) => Some("/sources"),
+        StatusQuery::One(_) | StatusQuery::Runs(_) => Some("/runs"),
+        StatusQuery::Files(..) | StatusQuery::File(..) => Some("/files"),
+        StatusQuery::Month(_) => None,
+    }
 }
 
 /// The address of the same facts in JSON.
@@ -400,6 +444,8 @@ pub(crate) fn refusal(refused: &HttpAnswer, prefix: &str, call: &HttpCall) -> Ht
         off: &[],
         next: BTreeMap::new(),
         here: "",
+        part: None,
+        dress: Dress::Html,
         now: OffsetDateTime::now_utc(),
     };
     let reason = refused.body["error"].as_str().unwrap_or("no reason was given");

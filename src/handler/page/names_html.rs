@@ -8,8 +8,11 @@ use super::html::{self as parts, at, run_link};
 use super::overview::{SourceWord as Standing, StatusOverview};
 use super::overview_html::file;
 use crate::history::files_by_name::{Hit, NamesFound};
+use crate::model::number_of;
 use crate::report::{Word, in_bytes};
 
+/// Files that are shown.
+const SHOWN: usize = 50;
 /// Sources that were not listed and are named.
 const UNLISTED: usize = 12;
 
@@ -53,8 +56,12 @@ pub fn page(
         (parts::as_of(frame))
         (form(frame, name, source))
         @if !found.hits.is_empty() { (hits(frame, found)) }
+        @if found.hits.len() > SHOWN {
+            p.q.s.note { "and " (found.hits.len() - SHOWN) " more: a longer part of the name, or the \
+                source, leaves fewer" }
+        }
         @if !name.is_empty() { p.q.s.note {
-            "Newest first. Looked through " (found.lines) " names"
+            "Newest first. Looked through " (number_of(found.lines, "name"))
             @if let Some(back) = back { ", back to the run of " (at(back)) }
             @if !found.complete { ". There is more further back: " code { "blobferry find" }
                 " looks through all of it" } "."
@@ -130,7 +137,7 @@ fn hits(frame: &Frame<'_>, found: &NamesFound) -> Markup {
                     th.n scope="col" role="columnheader" { "Size" }
                 }
             }
-            tbody role="rowgroup" { @for hit in &found.hits { (row(frame, hit)) } }
+            tbody role="rowgroup" { @for hit in found.hits.iter().take(SHOWN) { (row(frame, hit)) } }
         }
     }
 }
@@ -155,7 +162,7 @@ fn row(frame: &Frame<'_>, hit: &Hit) -> Markup {
                 @for why in hit.reason.iter().chain(&hit.message) { span.q.s { bdi { (why) } } }
                 @if let Some(blob) = &hit.blob { span.q.s { "blob " bdi { (blob) } } }
                 @if let Some(md5) = &hit.md5 { span.q.s { "MD5 " code { (md5) } } }
-                @if let Some(members) = hit.members { span.q.s { "unpacked, " (members) " members" } }
+                @if let Some(members) = hit.members { span.q.s { "unpacked, " (number_of(members, "member")) } }
             }
             td.se-s role="cell" { bdi { (hit.source) } }
             td.se-t role="cell" {

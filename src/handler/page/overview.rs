@@ -8,7 +8,7 @@ use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
 use super::days::{self, DaysTold};
-use super::expected::ExpectedFeed;
+use super::expected::{ExpectedFeed, ExpectedNight};
 use super::view::{PagePass, PageRun, PassesBySource};
 use crate::history::run_id::began;
 use crate::history::source_days::DayState;
@@ -176,6 +176,8 @@ pub(crate) struct StatusOverview {
     pub sources: Vec<SourceState>,
     /// What is expected, missing files first.
     pub expected: Vec<ExpectedFeed>,
+    /// What came of that since last evening; `None` where nothing is expected.
+    pub night: Option<ExpectedNight>,
     /// Files that arrived last, newest first.
     pub arrived: Vec<ArrivedFile>,
     /// What all sources brought in the last thirty days.
@@ -212,6 +214,7 @@ impl StatusOverview {
             as_of: known.now,
             answer: answer(&sources),
             sources,
+            night: ExpectedNight::of(&known.expected, known.now),
             expected: known.expected,
             arrived: known.arrived,
             month: DaysTold::last(known.index, known.now),

@@ -9,9 +9,10 @@ use super::chart::{commas, plot, short_day, strip, strip_key, strip_words};
 use super::days::{DaysTold, last_days, month_of};
 use super::expected;
 use super::frame::Frame;
-use super::html::{self as parts, at, legend, run_link, starting, word};
+use super::html::{self as parts, at, file_name, legend, named, run_link, starting, word};
 use super::overview::{ArrivedFile, Need, SourceState, SourceWord, StatusOverview};
 use super::view::{PagePass, PageRun, span};
+use crate::model::number_of;
 use crate::report::in_bytes;
 
 /// Rows of what needs a person.
@@ -26,7 +27,7 @@ pub fn list(frame: &Frame<'_>, overview: &StatusOverview, runs: &[PageRun]) -> S
     let empty = overview.sources.iter().all(|source| source.word == SourceWord::NoRunYet);
     let live = html! {
         h1.big { (icon(overview)) (overview.answer) }
-        @if let Some(expected) = expected::answer(&overview.expected) { p.lead { (expected) "." } }
+        @if let Some(night) = &overview.night { p.lead { (night.answer) "." } }
         @if !overview.arrived.is_empty() { p.lead { (lead(overview)) } }
         (parts::as_of(frame))
         @if empty && runs.is_empty() { (steps(overview)) }
@@ -37,7 +38,7 @@ pub fn list(frame: &Frame<'_>, overview: &StatusOverview, runs: &[PageRun]) -> S
                 p.q.s { "and " (needing.len() - NEEDS) " more, in the list of sources" }
             }
         }
-        (expected::section(frame, &overview.expected))
+        (expected::section(frame, overview.night.as_ref(), &overview.expected))
         @if !overview.arrived.is_empty() { (arrived(frame, &overview.arrived)) }
         @if !empty { (sources(frame, overview)) }
         @if !empty { (month(frame, &overview.month)) }
@@ -101,19 +102,14 @@ pub fn shown(word: SourceWord) -> Markup {
 
 fn lead(overview: &StatusOverview) -> String {
     let newest = &overview.arrived[0];
-    let ago = span(overview.as_of - newest.by);
+    let ago = age(overview.as_of - newest.by);
     format!("The newest file came {ago} ago: {} from {}.", file_name(&newest.path), newest.source)
-}
-
-fn file_name(path: &str) -> &str {
-    path.rsplit('/').next().unwrap_or(path)
 }
 
 /// Since when, how long, in how many runs.
 fn since(frame: &Frame<'_>, since: OffsetDateTime, runs: u64) -> Markup {
     html! {
-        p.q { "Since " (at(since)) ", " (age(frame.now - since)) ", " (runs) @if runs == 1 { " run" }
-            @else { " runs" } }
+        p.q { "Since " (at(since)) ", " (age(frame.now - since)) ", " (number_of(runs, "run")) }
     }
 }
 
@@ -150,7 +146,7 @@ pub fn need(frame: &Frame<'_>, source: &SourceState) -> Markup {
             }
             div.do {
                 h4 { "What to do" }
-                @for need in &source.needs { p { bdi { (need.hint) } } }
+                @for need in &source.needs { p { bdi { (hint(&need.hint)) } } }
                 @if source.needs.is_empty() {
                     p { "See whether the schedule still starts runs, and what the log says." }
                 }
@@ -159,6 +155,18 @@ pub fn need(frame: &Frame<'_>, source: &SourceState) -> Markup {
                         run, &html! { "Last run" })) }
                 }
             }
+        }
+    }
+}
+
+/// A hint as a sentence begins, with what is to be typed set apart.
+fn hint(text: &str) -> Markup {
+    let mut letters = text.chars();
+    let first = letters.next().into_iter().flat_map(char::to_uppercase);
+    let text: String = first.chain(letters).collect();
+    html! {
+        @for (at, part) in text.split('`').enumerate() {
+            @if at % 2 == 1 { code { (part) } } @else { (part) }
         }
     }
 }
@@ -175,7 +183,9 @@ fn paths(frame: &Frame<'_>, source: &SourceState, need: &Need) -> Markup {
     let more = need.files.saturating_sub(shown);
     html! {
         @for path in &need.paths { p.s { (file(frame, &source.name, path)) } }
-        @if more > 0 && !need.paths.is_empty() { p.q.s { "and " (more) " more files" } }
+        @if more > 0 && !need.paths.is_empty() {
+            p.q.s { "and " (more) @if more == 1 { " more file" } @else { " more files" } }
+        }
     }
 }
 
@@ -197,8 +207,8 @@ pub fn number(count: Option<u64>) -> Markup {
 /// Files that arrived.
 pub fn arrived(frame: &Frame<'_>, files: &[ArrivedFile]) -> Markup {
     html! {
-        section aria-labelledby="night" {
-            h2 #night { "What arrived last" }
+        section aria-labelledby="came" {
+            h2 #came { "What arrived last" }
             table.st.ar role="table" {
                 caption.vh { "Files that arrived last" }
                 thead role="rowgroup" {
@@ -214,7 +224,7 @@ pub fn arrived(frame: &Frame<'_>, files: &[ArrivedFile]) -> Markup {
                         tr role="row" {
                             td.q.nw.ar-t role="cell" { (run_link(frame, &came.run, &at(came.by))) }
                             th.ar-f scope="row" role="rowheader" {
-                                (file(frame, &came.source, &came.path))
+                                (named(frame, &came.source, &came.path))
                             }
                             td.ar-s role="cell" { bdi { (came.source) } }
                             td.n.ar-n role="cell" {
@@ -287,7 +297,7 @@ fn row(frame: &Frame<'_>, source: &SourceState, days: &[time::Date]) -> Markup {
             td.so-f role="cell" {
                 @match (&source.newest, source.brought) {
                     (Some(newest), _) => {
-                        (file(frame, &source.name, &newest.path)) span.q.s { (at(newest.by)) }
+                        (named(frame, &source.name, &newest.path)) span.q.s { (at(newest.by)) }
                     }
                     (None, Some(brought)) => span.q { "by the run of " (at(brought)) },
                     (None, None) => span.q { "none is known" },
@@ -351,7 +361,9 @@ pub fn sums(told: &DaysTold) -> Markup {
                 }
             }
             div {
-                dt { "files arrived, " (in_bytes(told.bytes)) }
+                dt {
+                    @if told.files == 1 { "file" } @else { "files" } " arrived, " (in_bytes(told.bytes))
+                }
                 dd { (commas(told.files)) }
             }
         }

@@ -6,13 +6,16 @@ use time::Duration;
 use super::address;
 use super::chart::{commas, equation, progress};
 use super::frame::Frame;
-use super::html::{self as parts, at, word};
+use super::html::{self as parts, at, named, word};
 use super::overview::ArrivedFile;
 use super::view::{PagePass, PageRun, span};
+use crate::model::number_of;
 use crate::report::in_bytes;
 
 /// Sources that are shown.
-const SOURCES: usize = 100;
+const SOURCES: usize = 50;
+/// Sources of which all is shown.
+const DETAILED: usize = 20;
 
 /// The page of one run; `runs` are the last ones, newest first.
 pub fn page(frame: &Frame<'_>, run: &PageRun, runs: &[PageRun], came: &[ArrivedFile]) -> String {
@@ -33,8 +36,12 @@ pub fn page(frame: &Frame<'_>, run: &PageRun, runs: &[PageRun], came: &[ArrivedF
         section aria-labelledby="details" {
             h2 #details { "Details" }
             (parts::legend())
-            @for (index, pass) in run.passes.iter().enumerate() {
+            @let worst = worst_first(run);
+            @for (index, pass) in worst.iter().take(DETAILED).enumerate() {
                 div.card { (parts::section(frame, run, runs, pass, index)) }
+            }
+            @if worst.len() > DETAILED {
+                p.q.s { "and " (worst.len() - DETAILED) " more, of which the page as JSON tells" }
             }
         }
     };
@@ -76,10 +83,15 @@ fn rank(pass: &PagePass) -> u8 {
     }
 }
 
-/// Its sources, the worst first, a sentence each.
-fn by_source(frame: &Frame<'_>, run: &PageRun) -> Markup {
+fn worst_first(run: &PageRun) -> Vec<&PagePass> {
     let mut passes: Vec<&PagePass> = run.passes.iter().collect();
     passes.sort_by(|one, other| (rank(one), &one.source).cmp(&(rank(other), &other.source)));
+    passes
+}
+
+/// Its sources, the worst first, a sentence each.
+fn by_source(frame: &Frame<'_>, run: &PageRun) -> Markup {
+    let passes = worst_first(run);
     html! {
         section aria-labelledby="srcs" {
             h2 #srcs { "By source" }
@@ -133,7 +145,10 @@ pub fn sentence(pass: &PagePass) -> String {
     if pass.is_running() {
         let fetched = in_bytes(pass.bytes_fetched);
         return match pass.bytes_to_fetch {
-            Some(all) => format!("{} files so far, {fetched} of {}", pass.ingested, in_bytes(all)),
+            Some(all) => {
+                let files = number_of(pass.ingested, "file");
+                format!("{files} so far, {fetched} of {}", in_bytes(all))
+            }
             None => "Being listed".into(),
         };
     }
@@ -182,9 +197,7 @@ fn arrived(frame: &Frame<'_>, came: &[ArrivedFile]) -> Markup {
                         @for file in came {
                             tr role="row" {
                                 th.ar-f scope="row" role="rowheader" {
-                                    a href=(address::file(frame, &file.source, &file.path)) {
-                                        bdi { (file.path) }
-                                    }
+                                    (named(frame, &file.source, &file.path))
                                 }
                                 td.ar-s role="cell" { bdi { (file.source) } }
                                 td.n.ar-n role="cell" {

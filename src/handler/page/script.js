@@ -1,21 +1,73 @@
 (() => {
   "use strict";
   const live = () => document.getElementById("live");
-  let asked = Date.now();
+  const pad = (number) => String(number).padStart(2, "0");
+  const names = (kind) => (at) => at.toLocaleString("en-GB", { [kind]: "short" });
+  const [weekday, month] = [names("weekday"), names("month")];
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  const inUtc = new URLSearchParams(location.search).get("tz") === "UTC";
+  // Today by the clock alone, other days with their date, other years with these.
+  const told = (at) => {
+    const [now, clock] = [new Date(), `${pad(at.getHours())}:${pad(at.getMinutes())}`];
+    if (at.toDateString() === now.toDateString()) return clock;
+    const year = at.getFullYear() === now.getFullYear() ? "" : ` ${at.getFullYear()}`;
+    return `${weekday(at)} ${at.getDate()} ${month(at)}${year}, ${clock}`;
+  };
+  const times = (root) => {
+    if (inUtc) return;
+    root.querySelectorAll("time[datetime]").forEach((e) => {
+      const at = new Date(e.dateTime);
+      if (isNaN(at)) return;
+      e.title ||= e.textContent;
+      e.textContent = told(at);
+    });
+  };
+  const foot = document.getElementById("zone");
+  if (!inUtc && foot) {
+    foot.textContent = `Times are those of ${zone}; each tells its UTC when pointed at.`;
+    const utc = document.getElementById("utc");
+    const address = new URL(location.href);
+    address.searchParams.set("tz", "UTC");
+    utc.href = address.pathname + address.search;
+    utc.hidden = false;
+  }
+  times(document);
+  let [asked, heard, tag] = [Date.now(), Date.now(), ""];
+  // A page that nobody could renew says so; one that is as it was tells when that was seen.
+  const asOf = (answer) => {
+    const [line, now] = [live().querySelector(".asof"), Date.now()];
+    if (answer) {
+      heard = now;
+      const [time, at] = [line?.querySelector("time"), new Date(answer.headers.get("date") ?? now)];
+      if (time && !isNaN(at)) {
+        time.dateTime = at.toISOString();
+        time.title = at.toISOString().slice(0, 19).replace("T", " ") + " UTC";
+        time.textContent = inUtc ? time.title : told(at);
+      }
+    } else if (line && now - heard >= 300000 && !line.dataset.old) {
+      line.dataset.old = "yes";
+      line.append(". It could not be renewed since.");
+    }
+  };
   const refresh = async () => {
     asked = Date.now();
     try {
-      const answer = await fetch(location.href, { headers: { Accept: "text/html" }, cache: "no-store" });
-      if (!answer.ok) return;
+      const headers = tag ? { Accept: "text/html", "If-None-Match": tag } : { Accept: "text/html" };
+      const answer = await fetch(location.href, { headers, cache: "no-store" });
+      if (answer.status === 304) return asOf(answer);
+      if (!answer.ok) return asOf();
+      heard = Date.now();
+      tag = answer.headers.get("etag") ?? "";
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       const next = page.getElementById("live");
       if (!next) return;
       const open = new Set([...live().querySelectorAll("details[open]")].map((e) => e.id));
       next.querySelectorAll("details").forEach((e) => { if (open.has(e.id)) e.open = true; });
+      times(next);
       live().replaceWith(next);
       document.title = page.title;
       copies();
-    } catch { /* The next look may succeed. */ }
+    } catch { asOf(); /* The next look may succeed. */ }
   };
   const copies = () => document.querySelectorAll("[data-copy]").forEach((e) => {
     e.hidden = false;
@@ -59,6 +111,7 @@
       // The host's own refusals are no pages.
       said.textContent = shown ? "" : answer.status === 401 ? "The key was refused." : `That did not work (${answer.status}).`;
       shown?.removeAttribute("id");
+      if (shown) times(shown);
       if (shown) document.getElementById("answer").replaceChildren(shown);
     } catch (error) {
       said.textContent = `No answer: ${error.message}`;

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::address;
 use super::chart::{short_day, strip, strip_key, strip_words};
 use super::days::{FeedDays, last_days};
-use super::expected::{self, ExpectedFeed};
+use super::expected::{self, ExpectedFeed, ExpectedNight};
 use super::frame::Frame;
 use super::html::{self as parts, at};
 use super::overview::{ArrivedFile, SourceState, SourceWord, StatusOverview};
@@ -20,6 +20,8 @@ pub(crate) struct SourceFacts<'a> {
     pub came: &'a [ArrivedFile],
     /// What is expected of it.
     pub expected: &'a [ExpectedFeed],
+    /// What came of that since last evening.
+    pub night: Option<&'a ExpectedNight>,
     /// How its feeds were in the last thirty days.
     pub feeds: &'a [FeedDays],
     /// Its last runs, newest first.
@@ -34,7 +36,14 @@ impl<'a> SourceFacts<'a> {
         feeds: &'a [FeedDays],
         runs: &'a [PageRun],
     ) -> Self {
-        Self { source, came: &overview.arrived, expected: &overview.expected, feeds, runs }
+        Self {
+            source,
+            came: &overview.arrived,
+            expected: &overview.expected,
+            night: overview.night.as_ref(),
+            feeds,
+            runs,
+        }
     }
 }
 
@@ -53,7 +62,7 @@ pub fn page(frame: &Frame<'_>, facts: &SourceFacts<'_>) -> String {
         div.two {
             div {
                 (days(frame, facts))
-                (expected::section(frame, facts.expected))
+                (expected::section(frame, facts.night, facts.expected))
                 @if !facts.came.is_empty() { (arrived(frame, facts.came)) }
             }
             aside aria-label={ "About " (source.name) } { div.box { (about(source)) } }

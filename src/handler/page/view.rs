@@ -138,7 +138,7 @@ fn word(value: Value) -> String {
 
 impl PageRun {
     /// Of the record of a run, as it stands at `now`.
-    pub(crate) fn of_record(record: &RunRecord, now: OffsetDateTime) -> Self {
+    pub(crate) fn of_record(record: RunRecord, now: OffsetDateTime) -> Self {
         Self {
             id: record.id.clone(),
             status: word(json!(record.shown_status(now))),
@@ -156,7 +156,7 @@ impl PageRun {
                 .map(|problem| PageProblem::deserialize(problem).unwrap_or_default())
                 .collect(),
             passes: record.sources.iter().map(PagePass::read).collect(),
-            told: record.shown(now),
+            told: record.into_shown(now),
         }
     }
 
@@ -351,7 +351,7 @@ mod tests {
         record.sources = sources;
         record.ended = Some(record.started + Duration::seconds(90));
         record.status = crate::history::record::RunStatus::Ok;
-        PageRun::of_record(&record, NOW)
+        PageRun::of_record(record.clone(), NOW)
     }
 
     #[test]
@@ -463,8 +463,8 @@ mod tests {
         // A pass that was cut off with its process still says that it runs.
         let mut record = RunRecord::new(Trigger::Http, "i", NOW);
         record.sources = vec![json!({ "source": "acme", "status": "running" })];
-        assert_eq!(of(&[PageRun::of_record(&record, NOW)], "acme"), None);
-        let later = of(&[PageRun::of_record(&record, NOW + Duration::hours(1))], "acme");
+        assert_eq!(of(&[PageRun::of_record(record.clone(), NOW)], "acme"), None);
+        let later = of(&[PageRun::of_record(record.clone(), NOW + Duration::hours(1))], "acme");
         assert_eq!(later.map(|found| found.word).as_deref(), Some("abandoned"));
     }
 

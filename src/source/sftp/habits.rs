@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 
 use super::packet::status;
 use super::request_limit::RequestLimit;
+use crate::model::number_of;
 use crate::source::finding::Finding;
 
 /// Refusals that were found to mean what they say, at most.
@@ -216,8 +217,8 @@ impl Habits {
             ));
         } else if self.stands_few.load(Ordering::Relaxed) {
             let text = format!(
-                "the server lets {} files be open at once, and refuses more",
-                self.counts().most
+                "the server lets {} be open at once, and refuses more",
+                number_of(self.counts().most, "file")
             );
             findings.push(Finding::new("handles", text));
         }

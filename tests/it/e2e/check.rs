@@ -67,7 +67,7 @@ fn a_server_with_ssh_is_told_step_by_step() {
         "ok    acme: features: SFTP version 3; ",
         "limits@openssh.com",
         "a.csv (4 B)",
-        "want 1 of these 1 files",
+        "want 1 of 1 file",
         "all is well",
     ]);
     assert!(!done.out.contains("to paste"), "{}", done.out);
@@ -198,7 +198,7 @@ fn dead_servers_are_told_quickly_and_the_next_one_is_looked_at() {
         "hint: check the host name",
         "ok    local: listing: ",
         "line\\x0Abreak.csv (1 B)",
-        "note  local: patterns: `include` and `exclude` want 0 of these 1 files",
+        "note  local: patterns: `include` and `exclude` want 0 of 1 file",
         "2 failed, see above",
     ]);
     assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
@@ -286,11 +286,11 @@ async fn the_embedded_servers_are_well() {
     let done = done.await.unwrap().code(0).says(&[
         "ok    acme: login methods: password",
         "ok    acme: login: as `user`, with password",
-        "ok    acme: listing: `/` holds 1 files",
+        "ok    acme: listing: `/` holds 1 file",
         "note  plain: login: as `user`, with password",
         "hint: the password and every file go over the line in clear text",
         "ok    plain: data connection: EPSV",
-        "ok    plain: listing: `/` holds 1 files",
+        "ok    plain: listing: `/` holds 1 file",
         "the source as it was found, for any configuration:\n[[source]]\nname = \"plain\"\nurl = \
         \"ftp://127.0.0.1:",
         "host_key = \"SHA256:",

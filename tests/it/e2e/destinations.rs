@@ -76,7 +76,7 @@ fn each_source_has_its_blobs_in_its_destination_and_all_state_is_in_one_place() 
     assert_eq!(of_beta.out.lines().count(), 1, "{}", of_beta.out);
     assert!(of_beta.out.contains("\"source\":\"beta\""), "{}", of_beta.out);
     // A ledger is made anew from the blobs of its own place.
-    ferry.run(&["ledger", "rebuild", "--source", "beta"]).code(0).says(&["1 files known again"]);
+    ferry.run(&["ledger", "rebuild", "--source", "beta"]).code(0).says(&["1 file known again"]);
     counts(ferry.ingest(), "unchanged", &[1, 1]);
 }
 

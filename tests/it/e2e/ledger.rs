@@ -31,7 +31,7 @@ fn with_files(destination: &str) -> Ferry {
 fn comes_back(ferry: &Ferry, lose: impl Fn()) {
     assert_eq!(ferry.ingest().code(0).source()["ingested"], 22);
     ferry.run(&["ledger", "show"]).code(0).says(&[
-        "acme: 22 files known; snapshot 0 of 0 files in 0 shards, 0 B; 1 journals of 25 lines",
+        "acme: 22 files known; snapshot 0 of 0 files in 0 shards, 0 B; 1 journal of 25 lines",
     ]);
     lose();
     let rebuilt: Value = serde_json::from_str(
@@ -45,7 +45,7 @@ fn comes_back(ferry: &Ferry, lose: impl Fn()) {
     ferry
         .run(&["ledger", "show"])
         .code(0)
-        .says(&["acme: 22 files known; snapshot 1 of 22 files in 1 shards"]);
+        .says(&["acme: 22 files known; snapshot 1 of 22 files in 1 shard"]);
     for _ in 0..2 {
         let source = ferry.ingest().code(0).source();
         assert_eq!(

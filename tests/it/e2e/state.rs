@@ -115,7 +115,7 @@ fn an_existing_state_moves_to_a_container_of_its_own_and_back() {
     configured(&ferry, &apart);
     std::fs::copy(ferry.path("ingest.toml"), ferry.path("apart.toml")).unwrap();
     ferry.run(&["run"]).code(3).says(&["blobferry state move"]);
-    ferry.run(&["state", "move"]).code(0).says(&["the state of 1 sources is in"]);
+    ferry.run(&["state", "move"]).code(0).says(&["the state of 1 source is in"]);
     ferry.run(&["state", "move"]).code(0).says(&["already"]);
     // It goes on: journals and manifests are appended to where they are now.
     old_file(&ferry.path("in/b.txt"), b"two");
@@ -128,7 +128,7 @@ fn an_existing_state_moves_to_a_container_of_its_own_and_back() {
     ferry.run(&[&["ledger", "rebuild"][..], &old].concat()).code(3).says(&["set `[state]`"]);
     ferry.run(&[&["state", "move"][..], &old].concat()).code(2).says(&["--from FILE"]);
     let back = [&["state", "move", "--from", "apart.toml"][..], &old].concat();
-    ferry.run(&back).code(0).says(&["the state of 1 sources is in"]);
+    ferry.run(&back).code(0).says(&["the state of 1 source is in"]);
     let source = ferry.run(&[&["run", "--json"][..], &old].concat()).code(0).source();
     assert_eq!(source["unchanged"], 2, "{source:#}");
     ferry.run(&["run", "--config", "apart.toml"]).code(3);

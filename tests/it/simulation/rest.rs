@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use blobferry::model::BlobName;
 use blobferry::report::SourceReport;
-use blobferry::store::contract::{BlobInfo, Store};
+use blobferry::store::contract::{BlobInfo, Etag, Metadata, Store};
 use blobferry::transfer::settings::{After, Versions};
 use bytes::Bytes;
 use serde_json::Value;
@@ -169,23 +169,32 @@ pub fn state(sim: &Sim) -> Vec<Stands> {
 
 /// Whether nothing was written. Of a file whose time moved at every look the version is not known,
 /// so that a run without a ledger writes the same bytes once more: in their place, or under the
-/// name of the version that it sees now. There the bytes count.
+/// name of the version that it sees now. There, and only there, the bytes count: of the same file,
+/// or the same member of it.
 pub fn is_as_before(before: &[Stands], after: &[Stands]) -> bool {
-    let is_once_more = |added: &Stands| {
-        let path = |stands: &Stands| origin(&stands.info).map(|origin| origin.path);
-        before.iter().any(|old| {
-            let moved = old.info.metadata.contains_key("time_moves");
-            moved && old.bytes == added.bytes && path(old) == path(added)
-        })
-    };
+    let is_once_more =
+        |added: &Stands| before.iter().any(|old| is_marked(old) && is_same_content(old, added));
     let is_old = |stands: &&Stands| before.iter().any(|old| old.info.name == stands.info.name);
     let after: Vec<&Stands> =
         after.iter().filter(|stands| is_old(stands) || !is_once_more(stands)).collect();
     let equal = |(before, after): (&Stands, &&Stands)| {
-        let moved = before.info.metadata.contains_key("time_moves") && before.bytes == after.bytes;
+        let moved = is_marked(before) && is_same_content(before, after);
         before.info.name == after.info.name && (before.info.etag == after.info.etag || moved)
     };
     before.len() == after.len() && before.iter().zip(&after).all(equal)
+}
+
+fn is_marked(stands: &Stands) -> bool {
+    stands.info.metadata.contains_key("time_moves")
+}
+
+/// Whether both hold the same bytes of the same file, or of the same member of it.
+fn is_same_content(one: &Stands, other: &Stands) -> bool {
+    let content = |stands: &Stands| {
+        origin(&stands.info).map(|origin| (origin.path, origin.member, stands.bytes.clone()))
+    };
+    let content = [content(one), content(other)];
+    content[0].is_some() && content[0] == content[1]
 }
 
 /// I10: without its ledger the source is gone over again, and nothing becomes another or comes
@@ -210,4 +219,59 @@ pub fn is_well(sim: &Sim, what: &str, report: &SourceReport) {
     {
         sim.violation(format!("I2 nothing lost: {what} is not well: {report}"));
     }
+}
+
+/// A blob `name` of version `etag` of `path`, which holds `bytes`.
+fn stands(name: &str, etag: &str, path: &str, bytes: &'static str, more: &[&str]) -> Stands {
+    let mut metadata: Metadata = [("source_path", path), ("version", "v1")]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into();
+    for pair in more {
+        let (key, value) = pair.split_once('=').expect("a pair");
+        metadata.insert(key.into(), value.into());
+    }
+    let info = BlobInfo {
+        name: name.into(),
+        size: bytes.len() as u64,
+        etag: Etag(etag.into()),
+        md5: None,
+        metadata,
+        content_type: None,
+    };
+    Stands { info, bytes: Some(Bytes::from_static(bytes.as_bytes())) }
+}
+
+#[test]
+fn what_a_lost_ledger_changes_is_seen() {
+    const MOVES: &str = "time_moves=yes";
+    let check = |before: &[Stands], after: &[Stands], expected: bool, what: &str| {
+        assert_eq!(is_as_before(before, after), expected, "{what}");
+    };
+    let plain = |etag, bytes| [stands("acme/a", etag, "/a", bytes, &[])];
+    check(&plain("1", "one"), &plain("1", "one"), true, "nothing is written");
+    check(&plain("1", "one"), &plain("2", "one"), false, "written again without a reason");
+    check(&plain("1", "one"), &[], false, "a blob is gone");
+    check(&[], &plain("1", "one"), false, "a blob is new");
+    let marked = |etag, bytes| [stands("acme/a", etag, "/a", bytes, &[MOVES])];
+    check(&marked("1", "one"), &marked("2", "one"), true, "the same bytes in their place");
+    check(&marked("1", "one"), &marked("2", "two"), false, "other bytes in their place");
+    check(&marked("1", "one"), &[], false, "a marked blob is gone");
+    let other_path = [stands("acme/a", "2", "/b", "one", &[MOVES])];
+    check(&marked("1", "one"), &other_path, false, "another file in its place");
+    let and = |name, path, bytes, more: &[&str]| {
+        [stands("acme/a", "1", "/a", "one", &[MOVES]), stands(name, "9", path, bytes, more)]
+    };
+    let once = marked("1", "one");
+    check(&once, &and("acme/a.v2", "/a", "one", &[MOVES]), true, "once more under another version");
+    check(&once, &and("acme/a.v2", "/a", "two", &[MOVES]), false, "other bytes under that name");
+    check(&once, &and("acme/b", "/b", "one", &[MOVES]), false, "equal bytes of another file");
+    let member = [stands("acme/z/m", "1", "/z", "one", &[MOVES, "member=m"])];
+    let members = [
+        stands("acme/z/m", "1", "/z", "one", &[MOVES, "member=m"]),
+        stands("acme/z/n", "9", "/z", "one", &[MOVES, "member=n"]),
+    ];
+    check(&member, &members, false, "equal bytes of another member");
+    let foreign =
+        [stands("acme/a", "1", "/a", "one", &[]), stands("acme/c", "9", "/a", "one", &[])];
+    check(&plain("1", "one"), &foreign, false, "a copy of a file whose time rests");
 }

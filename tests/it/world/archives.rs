@@ -17,7 +17,7 @@ async fn members_arrive_under_the_archives_name_with_their_times() {
         acme (memory://server)
           listed 1 = ingested 1 + unchanged 0 + skipped 0 + gone 0 + deferred 0 + failed 0
           2 blobs from 284 B
-          1 archives: members 3 = stored 2 + identical 0 + skipped 1
+          1 archive: members 3 = stored 2 + identical 0 + skipped 1
         Ok, exit 0
     "]]
     .assert_eq(&ran.to_string());

@@ -12,7 +12,7 @@ async fn a_new_file_arrives_and_the_report_says_so() {
     expect![[r"
         acme (memory://server)
           listed 1 = ingested 1 + unchanged 0 + skipped 0 + gone 0 + deferred 0 + failed 0
-          1 blobs from 3 B
+          1 blob from 3 B
         Ok, exit 0
     "]]
     .assert_eq(&ran.to_string());

@@ -54,7 +54,7 @@ async fn a_tar_gz_is_one_archive() {
         acme (memory://server)
           listed 1 = ingested 1 + unchanged 0 + skipped 0 + gone 0 + deferred 0 + failed 0
           3 blobs from 151 B
-          1 archives: members 4 = stored 3 + identical 0 + skipped 1 (1 symbolic links)
+          1 archive: members 4 = stored 3 + identical 0 + skipped 1 (1 symbolic link)
           note: /a.tar.gz: symbolic links are not stored (1): `link`
         Ok, exit 0
     "#]]

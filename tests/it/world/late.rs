@@ -112,7 +112,7 @@ async fn files_beyond_the_limit_are_late_only_if_nothing_arrives() {
         ran.source().problems.iter().map(|problem| problem.message.as_str()).collect();
     assert!(
         told.iter().any(|text| text
-            .starts_with("1 files wait beyond `limits.files`, and nothing has arrived since ")),
+            .starts_with("1 file waits beyond `limits.files`, and nothing has arrived since ")),
         "{told:?}"
     );
     // One that arrives begins the time anew.
@@ -131,7 +131,7 @@ async fn a_file_that_waits_for_its_marker_is_told_with_its_age_and_late_only_whe
     let ran = world.run().await;
     assert_eq!(ran.brief(), "ok: skipped 1 [no_marker]");
     assert!(
-        ran.source().notes[0].starts_with("1 files wait for their markers, the oldest is of "),
+        ran.source().notes[0].starts_with("1 file waits for a marker, the oldest is of "),
         "{:?}",
         ran.source().notes
     );

@@ -82,7 +82,7 @@ async fn symbolic_links_are_told_by_name_and_counted_apart_from_folders() {
     let members = ran.source().members;
     assert_eq!((ran.brief().as_str(), members.skipped, members.links), ("ok: ingested 1", 2, 1));
     assert!(ran.to_string().contains("symbolic links are not stored (1): `soft.csv`"), "{ran}");
-    assert!(ran.to_string().contains("skipped 2 (1 symbolic links)"), "{ran}");
+    assert!(ran.to_string().contains("skipped 2 (1 symbolic link)"), "{ran}");
 }
 
 #[tokio::test]
