@@ -34,7 +34,7 @@ const LISTED: usize = 50;
 /// Lines of a file's life that are shown.
 const LIFE: usize = 100;
 /// Manifests whose ends are read for the newest files.
-const MANIFESTS: usize = 12;
+const MANIFESTS: usize = 24;
 /// Files that a search shows.
 const HITS: usize = 200;
 /// How long a search of the page looks.
@@ -162,8 +162,8 @@ impl PageShelf<'_> {
         }
     }
 
-    /// Files that arrived last, newest first, at most `most`, by the runs that brought them to each
-    /// source.
+    /// Files that arrived last, newest first, at most `most` of a source, by the runs that brought
+    /// them to each.
     pub async fn arrived(
         &self,
         mut brought: Vec<(String, String)>,
@@ -180,7 +180,7 @@ impl PageShelf<'_> {
             let (path, by) = (self.redactor.name(&hit.path), hit.began?);
             Some(ArrivedFile { source: hit.source, path, size: hit.size, run: hit.run, by })
         });
-        Ok(arrived.take(most).collect())
+        Ok(arrived.collect())
     }
 
     /// How what is expected stood when it was judged last.

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 
 use super::Dress;
@@ -62,6 +62,7 @@ fn pass(dice: &mut Dice, name: &str) -> SourceReport {
             0..=4 => Outcome::Ingested(Ingested { bytes: 7, stored: 1, ..Ingested::default() }),
             5..=7 => Outcome::Unchanged,
             8 => Outcome::Skipped(Skip::Excluded),
+            9 if dice.below(2) == 0 => Outcome::Deferred(Defer::TooMany),
             9 => Outcome::Deferred(Defer::Interrupted),
             10 => Outcome::Gone,
             _ => Outcome::Failed(Problem::new(Class::Permission, "550 no")),
@@ -78,6 +79,13 @@ async fn live(dice: &mut Dice, state: &StateStore, now: OffsetDateTime) -> Vec<(
     for ago in (0..runs).rev() {
         let started = now - Duration::minutes(5 + 10 * i64::try_from(ago).expect("few"));
         let mut record = RunRecord::new(Trigger::Command, "", started);
+        if dice.below(12) == 0 && ago > 0 {
+            // Its process died without a word.
+            record.sources = vec![json!({ "source": "acme", "status": "running" })];
+            Records::new(state.clone()).put(&record).await.expect("written");
+            ended.push((record.id, "abandoned".to_owned()));
+            continue;
+        }
         let names = ["acme", "bravo", "coda"].into_iter().take(1 + dice.below(3) as usize);
         let report = Report {
             run: record.id.clone(),
@@ -240,7 +248,8 @@ async fn people_programs_and_the_command_line_are_told_the_same() {
         }
     }
     // The histories are of all kinds.
-    for word in ["ok", "interrupted", "degraded", "failed", "down", "failing", "fine"] {
+    for word in ["ok", "interrupted", "degraded", "failed", "down", "failing", "fine", "abandoned"]
+    {
         assert!(words.contains(word), "{word}: {words:?}");
     }
 }

@@ -210,8 +210,10 @@ async fn known(
     };
     let names = frame.sources.iter().filter(|name| only.is_none_or(|only| only == **name));
     let brought = names.filter_map(|name| Some((brought(&known, name)?, (*name).to_owned())));
-    known.arrived = shelf.arrived(brought.collect(), if only.is_some() { 50 } else { 12 }).await?;
-    let overview = StatusOverview::of(known);
+    let most = if only.is_some() { 50 } else { 12 };
+    known.arrived = shelf.arrived(brought.collect(), most).await?;
+    let mut overview = StatusOverview::of(known);
+    overview.arrived.truncate(most);
     Ok((overview, index))
 }
 
@@ -375,7 +377,8 @@ async fn one(frame: &Frame<'_>, shelf: &PageShelf<'_>, id: &str) -> Result<PageM
     // Of sources that are configured no more nothing is asked for.
     let brought = brought.filter(|pass| frame.sources.contains(&pass.source.as_str()));
     let brought = brought.map(|pass| (run.id.clone(), pass.source.clone())).collect();
-    let came = shelf.arrived(brought, 50).await?;
+    let mut came = shelf.arrived(brought, 50).await?;
+    came.truncate(50);
     let json = || {
         let mut json = run.told.clone();
         json["answer"] = html::run_answer(&run).into();
