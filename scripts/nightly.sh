@@ -102,6 +102,8 @@ else
         bash -c 'cargo build --release && scripts/many-members.py --binary target/release/blobferry --most-mib 400'
     step plan 3600 cargo,cc,python3 "a plan of a million files, within 256 MiB" \
         bash -c 'cargo build --release && scripts/many-files.py --binary target/release/blobferry --most-mib 256'
+    step pages 3600 cargo,cc,python3 "the status page over a thousand sources and a million files, within 300 ms" \
+        bash -c 'cargo build --release && scripts/many-pages.py --binary target/release/blobferry --most-ms 300'
     step ledger 5400 cargo,cc "a ledger of a million files: memory, requests" scripts/measure-ledger.sh "${NIGHTLY_FILES:-1000000}"
     step load 3600 cargo,cc,python3 "dead sources hold up nobody; a folder of 100,000 entries" scripts/load.sh
     # A page of a night's run is for comparing with docs/matrix.md; nothing that is committed is written over.

@@ -126,10 +126,15 @@ fn in_utc(at: OffsetDateTime) -> String {
     format!("{} UTC", short(at.to_offset(time::UtcOffset::UTC)))
 }
 
-fn stored_at(version: &FileVersion) -> Option<String> {
+pub(super) fn stored_at(version: &FileVersion) -> Option<String> {
     let stored = version.stored.as_deref()?;
-    let at = OffsetDateTime::parse(stored, &time::format_description::well_known::Rfc3339);
-    Some(at.map_or_else(|_| stored.to_owned(), in_utc))
+    Some(shortened(stored))
+}
+
+/// A time as manifests tell it, for people; as it is, if it cannot be read.
+fn shortened(text: &str) -> String {
+    let at = OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339);
+    at.map_or_else(|_| text.to_owned(), in_utc)
 }
 
 fn for_the_sender(newest: &Hit, version: Option<&FileVersion>) -> String {
@@ -191,7 +196,9 @@ fn event(hit: &Hit, versions: &[FileVersion]) -> FileEvent {
     let mut details = Vec::new();
     details.extend(hit.message.clone());
     details.extend(hit.size.map(in_bytes));
-    details.extend(hit.modified.as_ref().map(|at| format!("modified at the source {at}")));
+    details.extend(
+        hit.modified.as_deref().map(|at| format!("modified at the source {}", shortened(at))),
+    );
     details
         .extend(hit.members.map(|members| format!("unpacked, {}", number_of(members, "member"))));
     details.extend(hit.recovered.as_ref().map(|run| format!("brought by run {run}, which died")));

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::address;
 use super::chart::commas;
-use super::file::{FileEvent, FileLife, FileVersion};
+use super::file::{FileEvent, FileLife, FileVersion, stored_at};
 use super::frame::Frame;
 use super::html::{self as parts, at, run_link};
 use crate::report::{Word, in_bytes};
@@ -102,7 +102,7 @@ fn of_version(frame: &Frame<'_>, version: &FileVersion) -> Markup {
                         None => "unknown",
                     }
                 }
-                @if let Some(stored) = &version.stored { dt { "Complete since" } dd { (stored) } }
+                @if let Some(stored) = stored_at(version) { dt { "Complete since" } dd { (stored) } }
             }
         }
     }

@@ -179,6 +179,18 @@ pub fn word(status: &str) -> Markup {
     html! { span.word.(class) { (status) } }
 }
 
+/// A hint as a sentence begins, with what is to be typed set apart.
+pub(crate) fn hint(text: &str) -> Markup {
+    let mut letters = text.chars();
+    let first = letters.next().into_iter().flat_map(char::to_uppercase);
+    let text: String = first.chain(letters).collect();
+    html! {
+        @for (at, part) in text.split('`').enumerate() {
+            @if at % 2 == 1 { code { (part) } } @else { (part) }
+        }
+    }
+}
+
 /// The last part of a path.
 pub(crate) fn file_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
@@ -227,8 +239,12 @@ pub fn section(
                 in_bytes(to_fetch));
             (progress(pass, &words)) div.bar-words { (words) }
         }
-        (bar(pass))
-        div.bar-words { (equation(pass)) }
+        @if pass.unusable && !pass.is_running() {
+            div.bar-words { "Not listed: how many files it has is unknown" }
+        } @else {
+            (bar(pass))
+            div.bar-words { (equation(pass)) }
+        }
         @if !pass.is_running() && pass.arrived() > 0 { p.small { (in_bytes(pass.arrived())) " \
             read, blobs written: " (pass.blobs) } }
         (reasons("skipped", &pass.skipped_by_reason))
@@ -253,7 +269,7 @@ pub fn problems(problems: &[PageProblem]) -> Markup {
     html! {
         ul.plain {
             @for problem in problems {
-                li { @if !problem.class.is_empty() { code { (problem.class) } " " } bdi { (problem.message) } @if !problem.hint.is_empty() { div.quiet.small { (problem.hint) } } }
+                li { @if !problem.class.is_empty() { code { (problem.class) } " " } bdi { (problem.message) } @if !problem.hint.is_empty() { div.quiet.small { (hint(&problem.hint)) } } }
             }
         }
     }
@@ -277,7 +293,7 @@ fn failures(
                         tr {
                             td.name { bdi { (failure.path) } }
                             td.class { code { (failure.class) } }
-                            td.name { bdi { (failure.message) } div.quiet.small { (failure.hint) } }
+                            td.name { bdi { (failure.message) } div.quiet.small { (hint(&failure.hint)) } }
                             td.small data-label="before" { (history(frame, &earlier(runs, run, &pass.source, &failure.path))) }
                         }
                     }

@@ -9,7 +9,7 @@ use super::chart::{commas, plot, short_day, strip, strip_key, strip_words};
 use super::days::{DaysTold, last_days, month_of};
 use super::expected;
 use super::frame::Frame;
-use super::html::{self as parts, at, file_name, legend, named, run_link, starting, word};
+use super::html::{self as parts, at, file_name, hint, legend, named, run_link, starting, word};
 use super::overview::{ArrivedFile, Need, SourceState, SourceWord, StatusOverview};
 use super::view::{PagePass, PageRun, span};
 use crate::model::number_of;
@@ -159,18 +159,6 @@ pub fn need(frame: &Frame<'_>, source: &SourceState) -> Markup {
     }
 }
 
-/// A hint as a sentence begins, with what is to be typed set apart.
-fn hint(text: &str) -> Markup {
-    let mut letters = text.chars();
-    let first = letters.next().into_iter().flat_map(char::to_uppercase);
-    let text: String = first.chain(letters).collect();
-    html! {
-        @for (at, part) in text.split('`').enumerate() {
-            @if at % 2 == 1 { code { (part) } } @else { (part) }
-        }
-    }
-}
-
 fn silence(source: &SourceState) -> &'static str {
     match source.word {
         SourceWord::Silent => "No run has looked at it for too long.",
@@ -206,6 +194,7 @@ pub fn number(count: Option<u64>) -> Markup {
 
 /// Files that arrived.
 pub fn arrived(frame: &Frame<'_>, files: &[ArrivedFile]) -> Markup {
+    let several = files.windows(2).any(|pair| pair[0].source != pair[1].source);
     html! {
         section aria-labelledby="came" {
             h2 #came { "What arrived last" }
@@ -215,7 +204,7 @@ pub fn arrived(frame: &Frame<'_>, files: &[ArrivedFile]) -> Markup {
                     tr role="row" {
                         th.c1 scope="col" role="columnheader" { "By run of" }
                         th scope="col" role="columnheader" { "File" }
-                        th scope="col" role="columnheader" { "Source" }
+                        @if several { th scope="col" role="columnheader" { "Source" } }
                         th.n scope="col" role="columnheader" { "Size" }
                     }
                 }
@@ -226,7 +215,7 @@ pub fn arrived(frame: &Frame<'_>, files: &[ArrivedFile]) -> Markup {
                             th.ar-f scope="row" role="rowheader" {
                                 (named(frame, &came.source, &came.path))
                             }
-                            td.ar-s role="cell" { bdi { (came.source) } }
+                            @if several { td.ar-s role="cell" { bdi { (came.source) } } }
                             td.n.ar-n role="cell" {
                                 @match came.size { Some(size) => (in_bytes(size)),
                                     None => "unknown" }

@@ -52,10 +52,11 @@ pub fn page(frame: &Frame<'_>, run: &PageRun, runs: &[PageRun], came: &[ArrivedF
 fn numbers(run: &PageRun) -> Markup {
     let total = run.total();
     let unlisted = run.passes.iter().filter(|pass| is_unlisted(pass)).count();
-    let so_far = if run.is_running() { "files arrived so far" } else { "files arrived" };
+    let files = if total.ingested == 1 { "file arrived" } else { "files arrived" };
+    let so_far = if run.is_running() { " so far" } else { "" };
     html! {
         dl.nums {
-            div { dt { (so_far) } dd { (commas(total.ingested)) } }
+            div { dt { (files) (so_far) } dd { (commas(total.ingested)) } }
             div { dt { "failed" } dd { (commas(total.failed)) } }
             div { dt { "waiting" } dd { (commas(total.deferred)) } }
             div {
