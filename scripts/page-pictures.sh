@@ -85,11 +85,11 @@ settings() {
     printf '{"address":"%s","pages":%s,"chromium":"%s","tools":"%s","pictures":"%s","mutant":"%s"}' \
         "$address" "$pages" "$tools/browser/chromium" "$tools/browser" "$1" "${2:-}"
 }
-timeout 600 "$tools/node/node" tests/browser/pages.mjs "$(settings "$pictures")"
+timeout 1800 "$tools/node/node" tests/browser/pages.mjs "$(settings "$pictures")"
 # What looks must be able to see: pale text is found.
 mkdir "$world/mutant"
 pages='{"overview":""}'
-if timeout 300 "$tools/node/node" tests/browser/pages.mjs "$(settings "$world/mutant" 'p{color:#ccc!important}')" >"$world/told"; then
+if timeout 900 "$tools/node/node" tests/browser/pages.mjs "$(settings "$world/mutant" 'p{color:#ccc!important}')" >"$world/told"; then
     echo "page-pictures.sh: pale text was not found" >&2
     exit 1
 fi

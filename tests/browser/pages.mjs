@@ -26,6 +26,8 @@ try {
     for (const colorScheme of ["light", "dark"]) {
       // The page's policy lets no script of ours in: axe is put there past it, and only here.
       const context = await browser.newContext({ viewport: { width: x, height: y }, colorScheme, bypassCSP: true, timezoneId: zone });
+      // A busy machine takes its time; whether the page answers is what is asked.
+      context.setDefaultTimeout(180_000);
       const page = await context.newPage();
       for (const [name, path] of Object.entries(settings.pages)) {
         const what = `${name}-${width}-${colorScheme}`;
