@@ -132,7 +132,7 @@ try {
 
   await page.goto(home);
   assert.match(await text(page, "h1"), /^1 of \d+ sources needs you$/);
-  assert.match(await text(page, "ul.rows li:first-child"), /Failing[^]*acme[^]*Since \d{4}[^]*2 runs[^]*What to do/);
+  assert.match(await text(page, "ul.rows li:first-child"), /Failing[^]*acme[^]*Since [^]*2 runs[^]*What to do/);
   assert.match(await text(page, "table.so tbody tr:last-child"), /Fine/);
   assert.match(await text(page, "table.ar"), /big\.bin/);
   await page.fill(".find input[name=q]", "BIG");
