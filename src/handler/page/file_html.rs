@@ -102,7 +102,10 @@ fn of_version(frame: &Frame<'_>, version: &FileVersion) -> Markup {
                         None => "unknown",
                     }
                 }
-                @if let Some(stored) = stored_at(version) { dt { "Complete since" } dd { (stored) } }
+                @if let Some(stored) = stored_at(version) {
+                    dt { "Complete since" }
+                    dd { (stored) }
+                }
             }
         }
     }

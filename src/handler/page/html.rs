@@ -269,7 +269,13 @@ pub fn problems(problems: &[PageProblem]) -> Markup {
     html! {
         ul.plain {
             @for problem in problems {
-                li { @if !problem.class.is_empty() { code { (problem.class) } " " } bdi { (problem.message) } @if !problem.hint.is_empty() { div.quiet.small { (hint(&problem.hint)) } } }
+                li {
+                    @if !problem.class.is_empty() { code { (problem.class) } " " }
+                    bdi { (problem.message) }
+                    @if !problem.hint.is_empty() {
+                        div.quiet.small { (hint(&problem.hint)) }
+                    }
+                }
             }
         }
     }
@@ -293,7 +299,10 @@ fn failures(
                         tr {
                             td.name { bdi { (failure.path) } }
                             td.class { code { (failure.class) } }
-                            td.name { bdi { (failure.message) } div.quiet.small { (hint(&failure.hint)) } }
+                            td.name {
+                                bdi { (failure.message) }
+                                div.quiet.small { (hint(&failure.hint)) }
+                            }
                             td.small data-label="before" { (history(frame, &earlier(runs, run, &pass.source, &failure.path))) }
                         }
                     }

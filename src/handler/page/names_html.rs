@@ -57,8 +57,10 @@ pub fn page(
         (form(frame, name, source))
         @if !found.hits.is_empty() { (hits(frame, found)) }
         @if found.hits.len() > SHOWN {
-            p.q.s.note { "and " (found.hits.len() - SHOWN) " more: a longer part of the name, or the \
-                source, leaves fewer" }
+            p.q.s.note {
+                "and " (found.hits.len() - SHOWN) " more: a longer part of the name, or the "
+                "source, leaves fewer"
+            }
         }
         @if !name.is_empty() { p.q.s.note {
             "Newest first. Looked through " (number_of(found.lines, "name"))
@@ -137,7 +139,9 @@ fn hits(frame: &Frame<'_>, found: &NamesFound) -> Markup {
                     th.n scope="col" role="columnheader" { "Size" }
                 }
             }
-            tbody role="rowgroup" { @for hit in found.hits.iter().take(SHOWN) { (row(frame, hit)) } }
+            tbody role="rowgroup" {
+                @for hit in found.hits.iter().take(SHOWN) { (row(frame, hit)) }
+            }
         }
     }
 }
@@ -162,7 +166,9 @@ fn row(frame: &Frame<'_>, hit: &Hit) -> Markup {
                 @for why in hit.reason.iter().chain(&hit.message) { span.q.s { bdi { (why) } } }
                 @if let Some(blob) = &hit.blob { span.q.s { "blob " bdi { (blob) } } }
                 @if let Some(md5) = &hit.md5 { span.q.s { "MD5 " code { (md5) } } }
-                @if let Some(members) = hit.members { span.q.s { "unpacked, " (number_of(members, "member")) } }
+                @if let Some(members) = hit.members {
+                    span.q.s { "unpacked, " (number_of(members, "member")) }
+                }
             }
             td.se-s role="cell" { bdi { (hit.source) } }
             td.se-t role="cell" {

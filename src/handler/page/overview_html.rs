@@ -351,7 +351,8 @@ pub fn sums(told: &DaysTold) -> Markup {
             }
             div {
                 dt {
-                    @if told.files == 1 { "file" } @else { "files" } " arrived, " (in_bytes(told.bytes))
+                    @if told.files == 1 { "file" } @else { "files" }
+                    " arrived, " (in_bytes(told.bytes))
                 }
                 dd { (commas(told.files)) }
             }

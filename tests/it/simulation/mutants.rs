@@ -55,8 +55,6 @@ pub enum Mutant {
     FoldedFirst,
     /// Files are committed while the beginning of their run is not noted yet.
     CommitBeforeBegin,
-    /// A message is deleted by whoever had it once, though another has it by now.
-    StaleReceipt,
 }
 
 pub fn is_users(name: &BlobName) -> bool {
@@ -260,11 +258,4 @@ fn journals_of_a_dead_run_that_are_folded_before_they_are_told_are_noticed() {
 #[test]
 fn a_commit_before_the_beginning_of_its_run_is_noticed() {
     caught(Mutant::CommitBeforeBegin, &[Kind::Inline], 200, "I12");
-}
-
-/// One worker is told that the source is another run's; before it deletes the message, that comes
-/// to a second worker, which opens the pass and dies: then nobody knows of the pass any more.
-#[test]
-fn messages_that_are_deleted_by_an_old_receipt_are_noticed() {
-    caught(Mutant::StaleReceipt, &[Kind::Archives, Kind::Mixed], 300, "a pass is never closed");
 }

@@ -8,7 +8,6 @@ use blobferry::store::contract::{StoreError, StoreKind};
 use blobferry::store::queue::{GivenUp, Queue};
 use tokio::time::Instant;
 
-use super::mutants::Mutant;
 use super::process::{Process, Sim};
 
 /// A message that failed so often is given up.
@@ -27,9 +26,8 @@ struct Waiting {
 pub type Receipt = (u64, u32);
 
 impl Waiting {
-    fn is_of(&self, sim: &Sim, receipt: Receipt) -> bool {
-        let any = sim.mutant == Some(Mutant::StaleReceipt);
-        self.id == receipt.0 && (any || self.tries == receipt.1)
+    fn is_of(&self, receipt: Receipt) -> bool {
+        (self.id, self.tries) == receipt
     }
 }
 
@@ -93,7 +91,7 @@ impl Messages {
         }
         let mut waiting = self.waiting.lock().unwrap();
         let before = waiting.len();
-        waiting.retain(|one| !one.is_of(sim, receipt));
+        waiting.retain(|one| !one.is_of(receipt));
         if waiting.len() == before {
             sim.count("messages that others have by now");
         }
@@ -106,7 +104,7 @@ impl Messages {
             .lock()
             .unwrap()
             .iter_mut()
-            .filter(|one| one.is_of(sim, receipt))
+            .filter(|one| one.is_of(receipt))
             .for_each(|one| one.from = soon);
     }
 
