@@ -44,7 +44,7 @@ impl JumpHost {
         host: &str,
         port: u16,
         tell: Tell<'_>,
-    ) -> Result<(JumpStream<ChannelStream<Msg>>, JumpLogin), OpenError> {
+    ) -> Result<Forwarded, OpenError> {
         let login = self.login(tell).await?;
         let opening = login.channel_open_direct_tcpip(host, u32::from(port), "127.0.0.1", 0);
         let limit = self.target.connect_timeout;
@@ -106,7 +106,7 @@ impl Detour for JumpHost {
         host: &'a str,
         port: u16,
         tell: Tell<'a>,
-    ) -> BoxFuture<'a, Result<(JumpStream<ChannelStream<Msg>>, JumpLogin), OpenError>> {
+    ) -> BoxFuture<'a, Result<Forwarded, OpenError>> {
         Box::pin(self.reach(host, port, tell))
     }
 

@@ -36,9 +36,9 @@ impl RequestLimit {
         let before = self.most();
         let most = match waiting {
             // The stall had another reason.
-            0..=FEW if before == FEW => usize::MAX,
-            0..=FEW => return,
-            ..=USUAL => FEW,
+            waiting if waiting <= FEW && before == FEW => usize::MAX,
+            waiting if waiting <= FEW => return,
+            waiting if waiting <= USUAL => FEW,
             _ => USUAL,
         };
         self.0.store(most, Ordering::Relaxed);

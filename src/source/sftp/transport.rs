@@ -63,6 +63,9 @@ pub struct Target {
 /// A login on a host on the way.
 pub(crate) type JumpLogin = Arc<Handle<Watcher>>;
 
+/// A connection that a host on the way forwards, with the login that carries it.
+pub(crate) type Forwarded = (JumpStream<ChannelStream<Msg>>, JumpLogin);
+
 /// A host on the way, which forwards connections.
 pub trait Detour: Send + Sync {
     /// A connection from there to `host` at `port`, with the login that carries it.
@@ -71,7 +74,7 @@ pub trait Detour: Send + Sync {
         host: &'a str,
         port: u16,
         tell: Tell<'a>,
-    ) -> BoxFuture<'a, Result<(JumpStream<ChannelStream<Msg>>, JumpLogin), OpenError>>;
+    ) -> BoxFuture<'a, Result<Forwarded, OpenError>>;
 
     /// What it must not be quoted with.
     fn secrets(&self) -> Vec<Secret>;
