@@ -5,7 +5,14 @@
 
 The members are empty, so that what is measured is what each member costs. Exit status 1 if one is missing, or if the
 process took more memory than --most-mib. A folder destination makes two files a member: --at names where there is room."""
-import argparse, os, resource, shutil, subprocess, sys, tempfile, time, zipfile
+import argparse, os, shutil, subprocess, sys, tempfile, time
+
+MAKE = """
+import sys, zipfile
+with zipfile.ZipFile(sys.argv[1], "w") as archive:
+    for number in range(int(sys.argv[2])):
+        archive.writestr(f"d{number % 1000}/{number}", "")
+"""
 
 
 def main():
@@ -18,25 +25,28 @@ def main():
     at = tempfile.mkdtemp(prefix="many-members-", dir=options.at)
     try:
         os.mkdir(f"{at}/src")
-        with zipfile.ZipFile(f"{at}/src/many.zip", "w") as archive:
-            for number in range(options.members):
-                archive.writestr(f"d{number % 1000}/{number}", "")
+        # In a process of its own: the memory of this one counts as that of a program that it starts.
+        subprocess.run([sys.executable, "-c", MAKE, f"{at}/src/many.zip", str(options.members)], check=True)
         with open(f"{at}/ingest.toml", "w") as file:
             file.write(f'[destination]\nfolder = "out"\n[log]\nfiles = false\n'
                        f'[[source]]\nname = "many"\nurl = "file://{at}/src"\nstable_for = "0s"\n')
         began = time.monotonic()
-        done = subprocess.run([os.path.abspath(options.binary), "run"], cwd=at, capture_output=True, stdin=subprocess.DEVNULL)
+        with open(f"{at}/told", "wb") as told:
+            run = subprocess.Popen([os.path.abspath(options.binary), "run"], cwd=at, stdout=told, stderr=told, stdin=subprocess.DEVNULL)
+            _, status, used = os.wait4(run.pid, 0)
+        code = run.returncode = os.waitstatus_to_exitcode(status)
+        with open(f"{at}/told", errors="replace") as told:
+            words = told.read()
         seconds = time.monotonic() - began
         arrived = sum(len(files) for _, _, files in os.walk(f"{at}/out/many"))
     finally:
         shutil.rmtree(at, ignore_errors=True)
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
     print(f"{arrived} of {options.members} members in {seconds:.0f} s ({used.ru_utime + used.ru_stime:.0f} s of CPU), "
-          f"{used.ru_maxrss >> 10} MiB, exit {done.returncode}")
-    if done.returncode:
-        print(done.stdout.decode()[-2000:], done.stderr.decode()[-1000:], sep="\n")
+          f"{used.ru_maxrss >> 10} MiB, exit {code}")
+    if code:
+        print(words[-3000:])
     too_large = options.most_mib is not None and used.ru_maxrss >> 10 > options.most_mib
-    sys.exit(done.returncode != 0 or arrived != options.members or too_large)
+    sys.exit(code != 0 or arrived != options.members or too_large)
 
 
 if __name__ == "__main__":
