@@ -14,8 +14,7 @@ use crate::archive::contract::{Indexed, Member, Nature, Partial, UnpackError};
 use crate::archive::limits::{ArchiveLimits, Meter};
 use crate::archive::nested::{Leaves, NestedWalk, fill};
 use crate::archive::unpack_order::{UnpackFound, in_order};
-use crate::archive::verify::Checked;
-use crate::archive::verify::Checking;
+use crate::archive::verify::{Checked, Checking};
 use crate::model::failure::Class;
 
 pub use crate::archive::nested::{Archive, CHUNK_BYTES, KeptInner, KeptWhy};

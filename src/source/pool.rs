@@ -322,7 +322,7 @@ impl Pool {
                 let rest = state.bench.rest(std::iter::once(place).chain(spare), Instant::now());
                 tracing::warn!(server = self.address(), logins = alive,
                     rest_ms = rest.as_millis() as u64, error = %chain(&error),
-                        "The server takes no more logins now; those that are there do the work.");
+                    "The server takes no more logins now; those that are there do the work.");
                 return Ok(());
             }
             _ if alive == 0 && error.is_transient() => {
@@ -335,8 +335,7 @@ impl Pool {
         Err(error)
     }
 
-    /// A place less for a while, if another login is left: the server ended a session because it
-    /// has too many.
+    /// A place less for a while, if another login is left: the server ended one of too many.
     fn step_back(&self) {
         if self.alive.load(Ordering::SeqCst) > 0
             && let Ok(place) = self.places.clone().try_acquire_owned()

@@ -3,14 +3,14 @@
 use std::sync::{Arc, Weak};
 
 use futures_util::future::BoxFuture;
-use russh::client::{Handle, Msg};
-use russh::{ChannelOpenFailure, ChannelStream};
+use russh::ChannelOpenFailure;
+use russh::client::Handle;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::jump_stream::{JumpStream, always_read};
+use super::jump_stream::always_read;
 use super::open_error::OpenError;
-use super::transport::{Detour, JumpLogin, Target, WINDOW, logged_in};
+use super::transport::{Detour, Forwarded, JumpLogin, Target, WINDOW, logged_in};
 use super::watcher::Watcher;
 use crate::model::failure::Class;
 use crate::model::{BoxError, Secret, chain};
@@ -39,12 +39,7 @@ impl JumpHost {
         format!("sftp://{}:{}", self.target.host, self.target.port)
     }
 
-    async fn reach(
-        &self,
-        host: &str,
-        port: u16,
-        tell: Tell<'_>,
-    ) -> Result<Forwarded, OpenError> {
+    async fn reach(&self, host: &str, port: u16, tell: Tell<'_>) -> Result<Forwarded, OpenError> {
         let login = self.login(tell).await?;
         let opening = login.channel_open_direct_tcpip(host, u32::from(port), "127.0.0.1", 0);
         let limit = self.target.connect_timeout;
