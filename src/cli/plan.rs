@@ -211,8 +211,7 @@ fn in_all(plans: &[Plan]) -> Option<String> {
     };
     let (bytes, unknown) = (in_bytes(bytes), and_unknown(unknown));
     Some(format!(
-        "in all: {count} to fetch, {bytes}{unknown}, of {}{not}\
-",
+        "in all: {count} to fetch, {bytes}{unknown}, of {}{not}\n",
         number_of(plans.len(), "source")
     ))
 }
