@@ -86,7 +86,7 @@ async fn more_files_than_fit_into_a_run_come_with_the_next_ones() {
     let ran = world.run().await;
     assert_eq!(ran.brief(), "interrupted: ingested 20, unchanged 20, deferred 10 [too_many]");
     assert_eq!((ran.report.status(), ran.report.exit_code()), (Status::Interrupted, 1));
-    assert!(ran.to_string().contains("10 files are beyond `limits.files`"), "{ran}");
+    assert!(ran.to_string().contains("10 files beyond `limits.files`"), "{ran}");
     assert_eq!(world.run().await.brief(), "ok: ingested 10, unchanged 40");
     assert_eq!(world.run().await.brief(), "ok: unchanged 50");
 }

@@ -114,7 +114,7 @@ async fn with_times_of_no_worth_size_alone_is_trusted_and_counted() {
     world.put("/a", "two", LONG_AGO + 60);
     let ran = world.run().await;
     assert_eq!((ran.brief().as_str(), ran.source().on_trust, ran.reads), ("ok: unchanged 1", 1, 0));
-    assert!(ran.to_string().contains("1 unchanged files were told by their size alone"), "{ran}");
+    assert!(ran.to_string().contains("1 unchanged file told by size alone"), "{ran}");
     world.put("/a", "three", LONG_AGO + 60);
     assert_eq!(world.run().await.brief(), "ok: ingested 1");
 }
