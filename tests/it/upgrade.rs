@@ -220,7 +220,8 @@ fn reads_and_goes_on(site: &Site) {
         );
         assert!(!site.is_open(source), "{source}: a pass of 0.1 is still under way");
     }
-    assert_eq!(site.reads(), before, "a second run has nothing to read");
+    // `growing.csv` is dated in the future, so only its bytes tell whether it changed.
+    assert_eq!(site.reads(), before + 1, "a second run has nothing else to read");
     for (source, files) in [
         ("acme", 1),
         ("acme/bulk", 40),
