@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use super::client::{FtpClient, is_home, steps};
 use super::fault::{FtpReply, Scene};
 use crate::model::RemotePath;
+use crate::model::failure::Class;
 use crate::source::contract::SourceError;
 use crate::source::finding::Finding;
 
@@ -32,6 +33,7 @@ impl FtpClient {
             // Whether it takes paths at all is asked only as long as it took none.
             let known = !has_steps || learned.takes_paths.load(Ordering::Relaxed);
             if !reply.is_error() || known {
+                self.stays_out(scene, dir.file_name()).await?;
                 return Ok(Some(reply));
             }
             Some(reply)
@@ -70,12 +72,30 @@ impl FtpClient {
             let reply = self.command(scene, &[b"CWD ", step.as_slice()].concat()).await?;
             if !reply.is_done() {
                 self.here = self.goes_by_steps().then(|| at.clone()).or(before.map(|_| at));
+                self.stays_out(scene, step).await?;
                 return Ok(Some(reply));
             }
             at = if step.as_slice() == b".." { at.parent() } else { at.join(step) };
         }
         self.here = Some(at);
         Ok(None)
+    }
+
+    /// After a refusal to go to a folder called `name`: an error if the server says that it stands
+    /// in it. Where paths are told from where the session stands, all that is asked next would be
+    /// about other files.
+    async fn stays_out(&mut self, scene: Scene<'_>, name: &[u8]) -> Result<(), SourceError> {
+        let Some(here) = self.here.clone().filter(|here| here.file_name() != name) else {
+            return Ok(());
+        };
+        let reply = self.command(scene, b"PWD").await?;
+        match reply.named_path() {
+            Some(path) if RemotePath::new(path).file_name() == name => {
+                let text = format!("the server refused to leave `{here}`, and left it");
+                Err(scene.fault(Class::Protocol, text))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Goes to the root, which is where the login starts if the server says so; the refusal, if
@@ -90,9 +110,7 @@ impl FtpClient {
             return Ok(Ok(root));
         }
         let here = self.command(scene, b"PWD").await?;
-        let is_root = here.code == 257
-            && here.body.split(|b| *b == b'"').nth(1).is_some_and(|path| path == b"/");
-        Ok(if is_root { Ok(root) } else { Err(reply) })
+        Ok(if here.named_path() == Some(b"/") { Ok(root) } else { Err(reply) })
     }
 
     /// What is told of the way in which folders are entered.

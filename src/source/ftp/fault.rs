@@ -21,6 +21,12 @@ pub(crate) struct FtpReply {
 }
 
 impl FtpReply {
+    /// The path that a reply to PWD names, as RFC 959 quotes it.
+    pub(super) fn named_path(&self) -> Option<&[u8]> {
+        let quoted = self.body.split(|byte| *byte == b'"').nth(1);
+        quoted.filter(|_| self.code == 257)
+    }
+
     /// A reply of these lines.
     pub fn of(body: &[u8]) -> Self {
         let last = body

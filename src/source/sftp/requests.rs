@@ -101,22 +101,24 @@ impl RequestState {
         if self.overtakes { self.last_id.wrapping_add(1) } else { id }
     }
 
-    /// Keeps count of the handles. An error ends the channel.
-    fn count(&mut self, subject: &Subject, body: &Bytes) -> Result<(), ClientError> {
+    /// Keeps count of the handles that the answer `body` to the request `id` is about. An error ends
+    /// the channel.
+    fn count(&mut self, id: u32, subject: &Subject, body: &Bytes) -> Result<(), ClientError> {
         match subject {
             Subject::Path => {}
             Subject::NewHandle => {
                 // What cannot be decoded is told to the caller.
                 if let Ok((_, PacketReply::Handle(handle))) = PacketReply::decode(body.clone())
-                    && !self.handles.give(handle)
+                    && !self.handles.give(handle, id)
                     && !left_out!("handles-unique")
                 {
                     return Err(ClientError::HandleTwice);
                 }
             }
             Subject::Handle(handle) => self.handles.answer(handle),
-            Subject::OldHandle(handle) => self.handles.close(handle),
+            Subject::OldHandle(handle) => self.handles.close(handle, id),
         }
+        self.handles.opened_before(self.opens.first().copied());
         Ok(())
     }
 }
@@ -217,7 +219,7 @@ impl PendingRequests {
         let opens = state.opens.remove(&id);
         match &waiter {
             ReplyWaiter::Asker(subject, _) | ReplyWaiter::Nobody(subject) => {
-                if let Err(error) = state.count(subject, &body) {
+                if let Err(error) = state.count(id, subject, &body) {
                     // The caller finds the reason.
                     state.lost.get_or_insert(error.clone());
                     return Err(error);

@@ -117,7 +117,7 @@ impl FtpHere {
             "PASS" => "230 Welcome.".to_owned(),
             "TYPE" | "OPTS" | "NOOP" => "200 Good.".to_owned(),
             "QUIT" => "221 Bye.".to_owned(),
-            "PWD" => "257 \"/\"".to_owned(),
+            "PWD" => format!("257 \"{}\"", self.here),
             "FEAT" if facts => {
                 "211-F\r\n MLST type*;size*;modify*;\r\n REST STREAM\r\n UTF8\r\n211 End".to_owned()
             }

@@ -95,6 +95,34 @@ async fn a_server_that_takes_no_paths_is_entered_folder_by_folder() {
     }
 }
 
+/// What is asked after it would be about files of another folder.
+#[tokio::test]
+async fn a_folder_that_is_refused_and_entered_all_the_same_ends_the_session() {
+    let moved = std::sync::atomic::AtomicBool::new(false);
+    let server = Scripted::new(move |line| match line {
+        "CWD moved" => {
+            moved.store(true, Ordering::SeqCst);
+            Said::Reply("550 No such folder")
+        }
+        "PWD" if moved.load(Ordering::SeqCst) => Said::Reply("257 \"/moved\" is where you are"),
+        line if line.starts_with("CWD ") && line[4..].contains('/') && line != "CWD /" => {
+            Said::Reply("501 Syntax error in parameters")
+        }
+        _ => Said::Usual,
+    })
+    .await;
+    let mut session = server.session().await;
+    list(&mut session, "/deep/out").await.unwrap();
+    let error = list(&mut session, "/moved").await.expect_err("it is not where it was");
+    assert!(!error.keeps_session(), "{}", chain(&error));
+    assert!(chain(&error).contains("refused to leave `/`, and left it"), "{}", chain(&error));
+    let server = by_steps("250 ok").await;
+    let mut session = server.session().await;
+    list(&mut session, "/deep/out").await.unwrap();
+    check_error(list(&mut session, "/deep/gone").await, Class::NotFound, false);
+    assert_eq!(server.times("PWD"), 1, "it is asked where it stands");
+}
+
 /// `-rw-r--r-- 1 f f 6 Jan 10 2024 a.csv` and a line end as a host with EBCDIC writes them.
 const EBCDIC: &str = "\u{60}`\u{40}\u{4b}\u{40}\u{4b}\u{40}\u{25}";
 
