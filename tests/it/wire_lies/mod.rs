@@ -60,6 +60,8 @@ fn all_lies() -> Vec<&'static WireLie> {
 const WIRE_SAFEGUARDS: &[(&str, &str)] = &[
     ("handles-unique", "no two files that are open may have one handle"),
     ("opens-settled", "no byte is believed before it is known what else was opened meanwhile"),
+    ("reads-settled", "a file is whole once it is known what was opened while it was read"),
+    ("spoilt-anew", "a file that may have brought another one's bytes is read anew"),
     ("refusals-doubted", "a refusal to open may be about how much is open"),
     ("answers-drained", "all answers are read before a listing ends"),
     ("empty-pages", "pages without entries are no listing"),

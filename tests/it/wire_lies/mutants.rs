@@ -5,9 +5,11 @@ use super::schedule::{WireCasting, play};
 /// Safeguards that a schedule on the wire shows when they are left out. Of the others
 /// `found::a_file_whose_data_never_ends…` leaves out one, and `lies` has mutants for those that it
 /// shares. What `mlst-name` and `opens-settled` are for is shown by tests of `source::ftp` and
-/// `source::sftp`; for `reads-settled` and `spoilt-anew` nothing shows it yet.
-const OF_THE_WIRE: [&str; 14] = [
+/// `source::sftp`.
+const OF_THE_WIRE: [&str; 16] = [
     "handles-unique",
+    "reads-settled",
+    "spoilt-anew",
     "refusals-doubted",
     "answers-drained",
     "empty-pages",

@@ -42,35 +42,77 @@ fn handle_twice(saying: &mut SftpSaying<'_>, when: SftpWhen, about: fn(&Request)
 }
 
 /// Reads of one file wait for the next request to open one, which is done first and gets the handle
-/// of that file.
+/// of that file. The answer to it is sent as `when` has it.
 fn opens_first(saying: &mut SftpSaying<'_>, when: SftpWhen) -> bool {
     match saying {
-        SftpSaying::Order(requests, order) => {
-            let before = order.clone();
-            let read = |at: &usize| match &requests[*at].1 {
-                Request::Read { handle, .. } => Some(handle),
-                _ => None,
-            };
-            if order.iter().any(|at| is_open(&requests[*at].1)) {
-                order.sort_by_key(|at| !is_open(&requests[*at].1));
-            } else if let Some(last) = before.iter().rev().find_map(read) {
-                order.retain(|at| read(at) != Some(last));
-            }
-            before != **order
-        }
+        SftpSaying::Order(requests, order) => opens_before_reads(requests, order),
         SftpSaying::Answer(answer) if is_open(answer.request) => {
-            let own = *answer.id;
-            let is_before = |(id, one): &(u32, Request)| match one {
-                Request::Read { handle, .. } if *id < own => Some(handle.clone()),
-                _ => None,
-            };
-            let read = answer.together.iter().find_map(is_before);
-            let read = read.filter(|read| answer.handles.contains_key(read));
-            *answer.when = if read.is_some() { when } else { *answer.when };
-            read.is_some_and(|read| rename_handle(answer, read))
+            let Some(read) = read_before(answer) else { return false };
+            *answer.when = when;
+            rename_handle(answer, read)
         }
         SftpSaying::Answer(_) => false,
     }
+}
+
+/// The same, if it is the last of the requests that are there together, so that all answers before
+/// come in order; the other file has as many bytes as the first one. The answer is sent after so
+/// many of those to later requests.
+fn opens_first_alike(saying: &mut SftpSaying<'_>, answers: u64) -> bool {
+    match saying {
+        SftpSaying::Order(requests, order) => opens_before_last_reads(requests, order),
+        SftpSaying::Answer(answer) if is_open(answer.request) => {
+            let is_last = answer.together.last().is_some_and(|(last, _)| last == answer.id);
+            let Some(read) = read_before(answer).filter(|_| is_last) else { return false };
+            let PacketReply::Handle(own) = &*answer.reply else { return false };
+            let (Some(OpenedHere::File(_, first)), Some(OpenedHere::File(path, other))) =
+                (answer.handles.get(&read), answer.handles.get(own))
+            else {
+                return false;
+            };
+            if other.len() < first.len() || other.starts_with(first) {
+                return false;
+            }
+            let alike = OpenedHere::File(path.clone(), other.slice(..first.len()));
+            answer.handles.insert(own.clone(), alike);
+            *answer.when = SftpWhen::After(answers);
+            rename_handle(answer, read)
+        }
+        SftpSaying::Answer(_) => false,
+    }
+}
+
+fn opens_before_reads(requests: &[(u32, Request)], order: &mut Vec<usize>) -> bool {
+    let before = order.clone();
+    let read = |at: &usize| match &requests[*at].1 {
+        Request::Read { handle, .. } => Some(handle),
+        _ => None,
+    };
+    if order.iter().any(|at| is_open(&requests[*at].1)) {
+        order.sort_by_key(|at| !is_open(&requests[*at].1));
+    } else if let Some(last) = before.iter().rev().find_map(read) {
+        order.retain(|at| read(at) != Some(last));
+    }
+    before != *order
+}
+
+/// Reads wait for the requests that come next only if nothing else is asked for after them, so that
+/// all is answered in order.
+fn opens_before_last_reads(requests: &[(u32, Request)], order: &mut Vec<usize>) -> bool {
+    let is_read = |at: &usize| matches!(requests[*at].1, Request::Read { .. });
+    let opens = order.iter().any(|at| is_open(&requests[*at].1));
+    (opens || order.last().is_some_and(is_read)) && opens_before_reads(requests, order)
+}
+
+/// The handle of an open file that is to be read by a request before this one.
+fn read_before(answer: &SftpAnswer<'_>) -> Option<Bytes> {
+    let own = *answer.id;
+    let is_before = |(id, one): &(u32, Request)| match one {
+        Request::Read { handle, .. } if *id < own => Some(handle.clone()),
+        _ => None,
+    };
+    let read = answer.together.iter().find_map(is_before);
+    read.filter(|read| answer.handles.contains_key(read))
 }
 
 /// The answers to questions for entries of folders: what the n-th one becomes.
@@ -144,6 +186,22 @@ pub const HANDLES: &[WireLie] = &[
         guard: "handles-unique",
         met: Met::Arrives,
         act: WireAct::Sftp(|_, saying| opens_first(saying, SftpWhen::After(2))),
+        setting: crowds,
+    },
+    WireLie {
+        name: "handle-twice-described-first",
+        what: "the same, and the answer that tells it comes after the file's description",
+        guard: "reads-settled",
+        met: Met::Arrives,
+        act: WireAct::Sftp(|_, saying| opens_first_alike(saying, 64)),
+        setting: crowds,
+    },
+    WireLie {
+        name: "handle-twice-told-after-the-bytes",
+        what: "the same, and the answer that tells it comes once the file has all its bytes",
+        guard: "spoilt-anew",
+        met: Met::Arrives,
+        act: WireAct::Sftp(|_, saying| opens_first_alike(saying, 16)),
         setting: crowds,
     },
     WireLie {
