@@ -42,6 +42,8 @@ pub enum ScanEvent<'a> {
         known: Known,
         /// The run that recorded it.
         run: &'a str,
+        /// Whether it tells of work: else it adds to what was recorded before.
+        is_work: bool,
     },
     /// The snapshot's index, which is what runs read, says something else of this file than its
     /// shard, or nothing.
@@ -158,7 +160,7 @@ async fn shards(
             if index.known(&key(&path), &path) != Some(known.indexed()) {
                 visit(ScanEvent::Differs(path.clone()));
             }
-            visit(ScanEvent::File { path, known, run: file.run() });
+            visit(ScanEvent::File { path, known, run: file.run(), is_work: file.is_work() });
         });
         scanned.map_err(|bad| shelf.bad(bad))?;
     }
@@ -185,7 +187,12 @@ fn journal(
             Record::File(file) if file.is_note() => {}
             Record::File(file) => {
                 if let Some((path, known)) = file.known() {
-                    visit(ScanEvent::File { path, known, run: file.run() });
+                    visit(ScanEvent::File {
+                        path,
+                        known,
+                        run: file.run(),
+                        is_work: file.is_work(),
+                    });
                 }
             }
             _ => {}

@@ -15,11 +15,13 @@ use crate::rules::equality::{self, is_exact, is_plausible};
 use crate::rules::plan::known::{History, Known};
 use crate::transfer::alike_names::OtherName;
 use crate::transfer::context::Pass;
+use crate::transfer::error::TransferError;
 use crate::transfer::leaving::Due;
+use crate::transfer::stored_sum::stored_sum;
 
 /// Why a file must stay at the source: the server may have given the bytes of another file for it,
 /// or it is not known yet whether it did.
-pub(crate) async fn stays(pass: &Pass, due: &Due) -> Result<Option<&'static str>, LedgerError> {
+pub(crate) async fn stays(pass: &Pass, due: &Due) -> Result<Option<&'static str>, TransferError> {
     let path = &due.file.path;
     let Some(other) = pass.alike.other(path) else { return Ok(None) };
     if due.listed.as_ref().is_some_and(|listed| is_exact(listed) && is_plausible(listed)) {
@@ -128,17 +130,28 @@ async fn are_doubted(
     pass: &Pass,
     one: &RemotePath,
     other: &RemotePath,
-) -> Result<Option<[Known; 2]>, LedgerError> {
+) -> Result<Option<[Known; 2]>, TransferError> {
     let (Some(a), Some(b)) = (known_of(pass, one), known_of(pass, other)) else {
         return Ok(None);
     };
     if !look_alike(&a, &b) || left_out!("alike-told") {
         return Ok(None);
     }
-    let sums = (md5_of(pass, one).await?, md5_of(pass, other).await?);
-    // What was found in the store and never read may be anything.
+    let sums = (sum_of(pass, one, &a).await?, sum_of(pass, other, &b).await?);
     let differ = sums.0.is_some() && sums.1.is_some() && sums.0 != sums.1;
     Ok((!differ).then_some([a, b]))
+}
+
+/// The MD5 of what is stored of a file. Where a killed run stored it, its blob alone tells.
+async fn sum_of(
+    pass: &Pass,
+    path: &RemotePath,
+    known: &Known,
+) -> Result<Option<Md5>, TransferError> {
+    match md5_of(pass, path).await? {
+        Some(md5) => Ok(Some(md5)),
+        None => stored_sum(pass, known, path).await,
+    }
 }
 
 /// Whether nothing exact tells two files apart. Equal times of copies do, unless listings show two.

@@ -33,6 +33,7 @@ pub mod reread;
 pub mod run_manifest;
 pub mod settings;
 pub mod store_health;
+mod stored_sum;
 #[expect(clippy::module_inception, reason = "the way of one file, in the room of that name")]
 pub mod transfer;
 pub mod upload;

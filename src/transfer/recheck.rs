@@ -11,18 +11,15 @@ use crate::rules::plan::known::{History, Known, Seen};
 use crate::rules::plan::rest::Rest;
 use crate::rules::plan::{Why, as_before};
 use crate::rules::verify::Verdict;
-use crate::transfer::archive::manifest;
-use crate::transfer::commit::{self, Claimed};
 use crate::transfer::context::Pass;
 use crate::transfer::download;
 use crate::transfer::error::TransferError;
-use crate::transfer::identity::TransferIdentity;
 use crate::transfer::leaving::{Due, is_doubted};
 use crate::transfer::permits::Admission;
 use crate::transfer::post_action::{self, Acted};
 use crate::transfer::request::Transfer;
 use crate::transfer::reread::{self, Reread, unverified};
-use crate::transfer::settings::Archives;
+use crate::transfer::stored_sum::stored_sum;
 use crate::transfer::transfer::{note_restless, transfer};
 
 /// Brings a file over, or finds that it is what is stored already. Whatever happens is an outcome.
@@ -83,7 +80,7 @@ async fn compare(
         modified: described.modified.or(one.file.modified),
         ..described
     };
-    let Some(witness) = witness(pass, known, &file).await? else {
+    let Some(witness) = stored_sum(pass, known, &file.path).await? else {
         // Nobody knows the sum of what is stored: the blob is met at the commit.
         return Ok(Compared::Taken(Why::Again, None));
     };
@@ -157,37 +154,4 @@ async fn leave(
         Acted::Failed(problem) => pass.leaving.failed(&one.file.path, problem),
     }
     Ok(Outcome::Unchanged)
-}
-
-/// The MD5 of what is stored, as the source sent it: by its record; by the archive's manifest or
-/// the blob itself, where an earlier release recorded none.
-async fn witness(
-    pass: &Pass,
-    known: &Known,
-    now: &RemoteFile,
-) -> Result<Option<Md5>, TransferError> {
-    if let Some(md5) = known.history.md5 {
-        return Ok(Some(md5));
-    }
-    if pass.source.archives != Archives::Keep
-        && let Some(md5) = manifest::source_md5(pass, known.version).await?
-    {
-        return Ok(Some(md5));
-    }
-    let file = known.file(&now.path);
-    let identity = TransferIdentity {
-        file: &file,
-        version: known.version,
-        md5: None,
-        unseen: false,
-        moved: false,
-        member: None,
-    };
-    // A file that gets no name any more had one under the layout of its time: nobody knows which.
-    let Ok(plain) = pass.source.naming.file(&file) else { return Ok(None) };
-    match commit::claim(pass, &identity, &plain, None).await {
-        Ok(Claimed::There(_, found)) => Ok(found.md5),
-        Ok(Claimed::Free(_)) | Err(TransferError::Conflict { .. }) => Ok(None),
-        Err(error) => Err(error),
-    }
 }

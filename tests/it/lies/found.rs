@@ -31,8 +31,11 @@ async fn replaced_without_a_time(stable_for: Duration) -> World {
 
 #[tokio::test(start_paused = true)]
 async fn a_file_without_a_time_that_became_another_one_is_taken_by_the_run_that_finds_it() {
-    let world = replaced_without_a_time(Duration::from_secs(10)).await;
+    let stable_for = Duration::from_secs(10);
+    let world = replaced_without_a_time(stable_for).await;
+    let begun = tokio::time::Instant::now();
     assert_eq!(world.run().await.brief(), "ok: ingested 1");
+    assert!(begun.elapsed() >= stable_for, "it may still be written: {:?}", begun.elapsed());
 }
 
 #[tokio::test]

@@ -419,16 +419,7 @@ impl LieOracle {
             report.failed == 0
                 && report.problems.iter().all(|problem| problem.class == Class::AfterAction)
         };
-        // Two names that differ in case alone, with equal bytes and no exact time: the server may take
-        // them for one file, whether it is honest now or not.
-        let is_of_a_pair = |report: &SourceReport| {
-            let told = "no exact time tells the two apart";
-            report.failed == 0
-                && report.problems.iter().all(|problem| problem.message.contains(told))
-        };
-        if report.status() == Status::Degraded && is_of_a_pair(report) {
-            *self.apart.entry("a pair of names that nothing tells apart").or_default() += 1;
-        } else if report.status() != Status::Ok && !refused(report) {
+        if report.status() != Status::Ok && !refused(report) {
             self.violations.push(format!("an honest server, and not well: {report}"));
         }
         for (path, held) in &truth.files {

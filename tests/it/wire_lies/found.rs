@@ -35,3 +35,13 @@ fn a_file_whose_data_never_ends_is_not_read_for_ever() {
     let seen = violations(lie, 1, Some("bytes-end"));
     assert!(seen.iter().any(|what| what.contains("of what never ends were taken")), "{seen:#?}");
 }
+
+#[test]
+fn a_folder_that_is_refused_and_entered_all_the_same_loses_no_file_in_silence() {
+    assert_eq!(violations("folder-refused", MANY, None), Vec::<String>::new());
+}
+
+#[test]
+fn files_whose_times_move_at_every_look_leave_and_their_ledger_is_sound() {
+    assert_eq!(violations("mdtm-moves", MANY, None), Vec::<String>::new());
+}
