@@ -42,18 +42,16 @@ fn check(source: &str) {
     }
 }
 
+fn url((user, password): (&str, &str), port: u16, path: &str) -> String {
+    format!("ftpes://{user}:{}@127.0.0.1:{port}{path}", percent_all(password))
+}
+
 #[test]
 fn vsftpd_that_wants_a_certificate_gets_the_one_that_is_set() {
     let lines = &["ssl_request_cert=YES", "require_cert=YES", "validate_cert=YES"];
     let options = VsftpdOptions { tls: Tls::Explicit(Cert::Good), lines };
     let Some(server) = Vsftpd::start(options) else { return };
-    let url = format!(
-        "ftpes://{}:{}@127.0.0.1:{}{}",
-        server.user,
-        percent_all(&server.password),
-        server.port,
-        percent(&server.base)
-    );
+    let url = url((&server.user, &server.password), server.port, &percent(&server.base));
     check(&source(&url, server.ca.as_deref(), &server.root));
 }
 
@@ -62,12 +60,7 @@ fn proftpd_that_wants_a_certificate_gets_the_one_that_is_set() {
     let lines = &["TLSVerifyClient on"];
     let mode = ProftpdMode::Ftp(Tls::Explicit(Cert::Good));
     let Some(server) = Proftpd::start(ProftpdOptions { mode, lines }) else { return };
-    let url = format!(
-        "ftpes://{}:{}@127.0.0.1:{}{}/",
-        server.user,
-        percent_all(&server.password),
-        server.port,
-        percent(&server.base)
-    );
+    let below = format!("{}/", percent(&server.base));
+    let url = url((&server.user, &server.password), server.port, &below);
     check(&source(&url, server.ca.as_deref(), &server.root));
 }

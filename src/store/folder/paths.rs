@@ -51,7 +51,7 @@ pub(crate) enum Characters {
 
 /// Characters that Windows, and file systems that come from there, cannot hold.
 fn is_foreign(c: char) -> bool {
-    "<>:\"|?*\\".contains(c) || c.is_ascii_control()
+    matches!(c, '<' | '>' | ':' | '"' | '|' | '?' | '*' | '\\') || c.is_ascii_control()
 }
 
 /// Whether Windows can hold all of `name` as it is.

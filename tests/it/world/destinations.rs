@@ -5,8 +5,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use blobferry::jobs::message::Message;
-use blobferry::jobs::work;
 use blobferry::ledger::{Originals, rebuild, under_way};
 use blobferry::run::plan;
 use blobferry::state::apart::Apart;
@@ -20,7 +18,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use super::crash::Dying;
-use super::pieces::{Office, files};
+use super::pieces::{Office, dies, files};
 use super::{World, quick};
 
 /// A world whose source may name the destination `finance`, and the world that this is.
@@ -111,29 +109,6 @@ async fn two_workers_put_pieces_of_a_source_into_its_own_destination() {
     assert_eq!(office.world.run().await.brief(), "ok: unchanged 12");
 }
 
-/// Works on messages until the process dies at a call of `dying`, which is one of its stores. The
-/// message that it died with; `None` if it did not.
-fn dies(office: &Office, destinations: &Destinations, dying: &Arc<Dying>) -> Option<String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let died = runtime.block_on(async {
-        while let Some((text, _)) = office.queue.take() {
-            let message = Message::parse(&text).unwrap();
-            let destinations = destinations.clone();
-            let options = Options { destinations, ..office.options(CancellationToken::new()) };
-            let (source, queue) = (office.world.source.clone(), office.queue.clone());
-            let work = work(&message, source, options, queue, office.sizes);
-            tokio::select! {
-                biased;
-                () = dying.death() => return Some(text),
-                came = work => drop(came.expect("it works")),
-            }
-        }
-        None
-    });
-    runtime.shutdown_background();
-    died
-}
-
 /// Kills the process at its `at`-th call of the one store or of the other. Whether it died.
 async fn killed(at: u64, effect: bool, of_blobs: bool) -> bool {
     let (office, finance) = office(5, 2);
@@ -147,8 +122,9 @@ async fn killed(at: u64, effect: bool, of_blobs: bool) -> bool {
         true => place(dying.clone(), office.world.store.clone()),
         false => place(finance.store.clone(), dying.clone()),
     };
+    let with = |options| Options { destinations: destinations.clone(), ..options };
     let died = std::thread::scope(|scope| {
-        scope.spawn(|| dies(&office, &destinations, &dying)).join().expect("no panic")
+        scope.spawn(|| dies(&office, &dying, with)).join().expect("no panic")
     });
     let Some(message) = died else { return false };
     // The host brings the message again.

@@ -200,22 +200,20 @@ async fn a_worker_whose_time_is_over_hands_the_rest_on() {
     assert_eq!((office.report(&run).await, office.left()), ("ok, ingested 6".to_owned(), vec![]));
 }
 
-/// Works on messages until the process dies at a call of its store. The message that it died with;
-/// `None` if it did not.
-fn dies(office: &Office, dying: &Arc<Dying>) -> Option<String> {
+/// Works on messages, with the options as `with` has them, until the process dies at a call of
+/// `dying`, which is one of its stores. The message that it died with; `None` if it did not.
+pub fn dies(
+    office: &Office,
+    dying: &Arc<Dying>,
+    with: impl Fn(Options) -> Options,
+) -> Option<String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let died = runtime.block_on(async {
         while let Some((text, _)) = office.queue.take() {
             let message = Message::parse(&text).unwrap();
-            let options =
-                Options { store: dying.clone(), ..office.options(CancellationToken::new()) };
-            let work = work(
-                &message,
-                office.world.source.clone(),
-                options,
-                office.queue.clone(),
-                office.sizes,
-            );
+            let options = with(office.options(CancellationToken::new()));
+            let (source, queue) = (office.world.source.clone(), office.queue.clone());
+            let work = work(&message, source, options, queue, office.sizes);
             tokio::select! {
                 biased;
                 () = dying.death() => return Some(text),
@@ -238,8 +236,10 @@ async fn workers_that_are_killed_at_any_call_lose_nothing_and_double_nothing() {
                 .map(|n| (format!("acme/{n:02}.csv"), vec![format!("content {n}").into()]))
                 .collect();
             let dying = Arc::new(Dying::new(&office.world, at, effect, &expected));
-            let died =
-                std::thread::scope(|scope| scope.spawn(|| dies(&office, &dying)).join().unwrap());
+            let with = |options| Options { store: dying.clone(), ..options };
+            let died = std::thread::scope(|scope| {
+                scope.spawn(|| dies(&office, &dying, with)).join().unwrap()
+            });
             let Some(message) = died else {
                 assert!(at > 50, "a pass has many steps");
                 break;
