@@ -207,35 +207,44 @@ fn begins_with_descriptor(
     Ok(bytes.starts_with(&DESCRIPTOR) && bytes[4..] == crc.to_le_bytes())
 }
 
-/// Whether `extents` are parts of the file that do not overlap and leave no member unlisted.
+/// How many bytes before the directory belong to no member, if `extents` are parts of the file
+/// that do not overlap and leave no member unlisted.
 pub(crate) fn cover(
     directory: &Directory,
     reader: &mut SpoolReader,
     mut extents: Vec<Extent>,
-) -> Result<(), UnpackError> {
+) -> Result<u64, UnpackError> {
     extents.sort_unstable();
-    let mut over = 0;
+    let (mut over, mut unused) = (0, 0);
     for extent in &extents {
         if extent.start < over {
             return Err(damaged("its members overlap, as in a zip bomb"));
         }
-        match over {
-            0 if directory.is_behind => no_member_before(reader, extent.start)?,
-            _ => no_header_between(reader, over, extent.start)?,
-        }
+        unused += gap(directory, reader, over, extent.start)?;
         over = extent.end;
     }
     if over > directory.start {
         return Err(damaged("a member reaches into the directory"));
     }
-    match over {
-        0 if directory.is_behind => no_member_before(reader, directory.start),
-        _ => no_header_between(reader, over, directory.start),
+    Ok(unused + gap(directory, reader, over, directory.start)?)
+}
+
+/// How many bytes stand between `over`, where a member ends, and `next`, where another part
+/// begins: none of them begins a member. What an archive stands behind is none of its own.
+fn gap(
+    directory: &Directory,
+    reader: &mut SpoolReader,
+    over: u64,
+    next: u64,
+) -> Result<u64, UnpackError> {
+    if over == 0 && directory.is_behind {
+        return no_member_before(reader, next).map(|()| 0);
     }
+    no_header_between(reader, over, next).map(|()| next.saturating_sub(over))
 }
 
 /// Whether two names are the same: some programs write `\` in one place and `/` in the other.
-fn same_but_slashes(one: &[u8], other: &[u8]) -> bool {
+pub(super) fn same_but_slashes(one: &[u8], other: &[u8]) -> bool {
     let is_slash = |byte: u8| matches!(byte, b'/' | b'\\');
     one.len() == other.len()
         && one.iter().zip(other).all(|(a, b)| a == b || (is_slash(*a) && is_slash(*b)))
