@@ -24,7 +24,7 @@ use crate::transfer::stored_sum::stored_sum;
 pub(crate) async fn stays(pass: &Pass, due: &Due) -> Result<Option<&'static str>, TransferError> {
     let path = &due.file.path;
     let Some(other) = pass.alike.other(path) else { return Ok(None) };
-    if due.listed.as_ref().is_some_and(|listed| is_exact(listed) && is_plausible(listed)) {
+    if due.listed.as_ref().is_some_and(tells_apart) {
         return Ok(None);
     }
     // The ledger of a piece tells of nothing that the piece itself recorded.
@@ -42,6 +42,11 @@ pub(crate) async fn stays(pass: &Pass, due: &Due) -> Result<Option<&'static str>
         "another name of its folder differs from it in case alone, and the server gives equal \
         bytes for both: it stays",
     ))
+}
+
+/// Whether a listed time tells a file from another one of its folder.
+fn tells_apart(listed: &ModifiedTime) -> bool {
+    is_exact(listed) && is_plausible(listed)
 }
 
 /// What is known of a file: by the ledger, or by the plan that a piece was cut from.
@@ -68,6 +73,30 @@ pub(crate) async fn other_of(
     Ok(Some(OtherName { path: other, known }))
 }
 
+/// What to record of a file: one of a pair is read again, until a run that came to its end has
+/// compared both. A run that dies first has compared nothing.
+#[must_use]
+pub(crate) fn open(pass: &Pass, path: &RemotePath, known: Known) -> Known {
+    let is_told_apart = known.listed.as_ref().is_some_and(tells_apart);
+    if !pass.alike.has(path) || is_told_apart || left_out!("alike-told") {
+        return known;
+    }
+    let looked = known.history.looked.or_else(|| Some(OffsetDateTime::now_utc()));
+    Known { history: History { looked, ..known.history.clone() }, ..known }
+}
+
+/// Notes that two files are told apart: from now on they are files like others.
+async fn settle(pass: &Pass, pair: [&RemotePath; 2]) -> Result<(), LedgerError> {
+    for path in pair {
+        let Some(known) = pass.ledger.known(path) else { continue };
+        let settled = known.clone().relisted(known.listed, OffsetDateTime::now_utc());
+        if known.history.looked.is_some() && settled.history.looked.is_none() {
+            pass.ledger.ingested(&settled.file(path), &settled, 0, 0).await?;
+        }
+    }
+    Ok(())
+}
+
 /// Tells of doubted pairs. The next run reads them again.
 pub(crate) async fn tell(pass: &Pass, report: &mut SourceReport) {
     tell_but(pass, report, &HashSet::new()).await;
@@ -85,7 +114,15 @@ pub(crate) async fn tell_but(pass: &Pass, report: &mut SourceReport, others: &Ha
             Ok(doubted) => doubted,
             Err(error) => return report.add_problem(problem(&error)),
         };
-        let Some(known) = doubted else { continue };
+        let Some(known) = doubted else {
+            let both = [&one, &other];
+            if both.iter().all(|path| known_of(pass, path).is_some())
+                && let Err(error) = settle(pass, both).await
+            {
+                return report.add_problem(problem(&error));
+            }
+            continue;
+        };
         let text = format!(
             "`{one}` and `{other}`: equal bytes come for both, or both were not read yet, and no \
             exact time tells the two apart: the server may take the two names for one file, so \

@@ -11,6 +11,7 @@ use crate::rules::plan::known::{History, Known, Seen};
 use crate::rules::plan::rest::Rest;
 use crate::rules::plan::{Why, as_before};
 use crate::rules::verify::Verdict;
+use crate::transfer::alike;
 use crate::transfer::context::Pass;
 use crate::transfer::download;
 use crate::transfer::error::TransferError;
@@ -96,7 +97,8 @@ async fn compare(
                 note_restless(pass).await?;
             }
             let known = equal(one, known, &file, verdict, md5);
-            pass.ledger.ingested(&file, &known, 0, 0).await?;
+            let noted = alike::open(pass, &file.path, known.clone());
+            pass.ledger.ingested(&file, &noted, 0, 0).await?;
             Ok(Compared::Outcome(leave(pass, one, known, md5, after).await?))
         }
     }

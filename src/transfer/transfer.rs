@@ -14,6 +14,7 @@ use crate::rules::plan::rest::Rest;
 use crate::rules::plan::{Skip, Why};
 use crate::rules::verify::Verdict;
 use crate::store::contract::{StoreKind, Upload};
+use crate::transfer::alike;
 use crate::transfer::archive::ingest::limit_memory_of;
 use crate::transfer::archive::ingest::{ingest, store_members};
 use crate::transfer::archive::partial::{self, Partly};
@@ -486,7 +487,8 @@ async fn record(
     let blobs = ingested.stored + ingested.identical + ingested.originals;
     failpoint!("before-record", TransferError::Defect("a step that a test lets fail"));
     let stored = ingested.proof.stored;
-    pass.ledger.stored(file, known, blobs, ingested.bytes, stored).await?;
+    let known = alike::open(pass, &file.path, known.clone());
+    pass.ledger.stored(file, &known, blobs, ingested.bytes, stored).await?;
     failpoint!("after-record", TransferError::Defect("a step that a test lets fail"));
     Ok(())
 }

@@ -52,6 +52,7 @@ use cue::Lie;
 use md5::Digest;
 pub use schedule::hex;
 use schedule::{Casting, Played, play, safeguards};
+use table::FOLDED_BY_THE_MINUTE;
 
 /// Schedules that the gate plays.
 const FIXED: u64 = 1_500;
@@ -182,6 +183,17 @@ fn nothing_is_lost_in_silence_whatever_a_source_says() {
         --nocapture";
     assert!(found.is_empty(), "{} schedules: {found:#?}\n{again}", found.len());
     assert_eq!(tally.idle(1), Vec::<&str>::new(), "lies that never acted, or met no safeguard");
+}
+
+/// Of these seeds two had a run that was killed before it compared the two files, and said `ok`
+/// when one of them had changed.
+#[test]
+fn a_pair_of_names_that_a_killed_run_stored_is_read_again() {
+    let violations =
+        |seed| play(seed, Casting::Named(FOLDED_BY_THE_MINUTE), None, false).violations;
+    let found: Vec<_> = (140..200).map(|seed| (seed, violations(seed))).collect();
+    let found: Vec<_> = found.iter().filter(|(_, violations)| !violations.is_empty()).collect();
+    assert!(found.is_empty(), "{found:#?}");
 }
 
 #[test]
