@@ -124,7 +124,7 @@ pub(crate) async fn find(state: &StateStore, query: &NameQuery) -> Result<NamesF
             .await?;
     whole &= !sum.cut;
     entries.extend(scanned);
-    let asked = |entry: &NameEntry| query.sources.contains(&entry.source);
+    let asked = |entry: &NameEntry| query.sources.iter().any(|source| **source == *entry.source);
     entries.retain(|entry| asked(entry) && wanted.fits(&entry.path));
     let mut entries = fold(entries);
     entries.sort_by(|one, other| (&other.run, other.at).cmp(&(&one.run, one.at)));
@@ -153,7 +153,7 @@ pub(crate) async fn life(
 ) -> Result<NamesFound, StoreError> {
     let segments = name_index::segments(state).await?;
     let mut entries = name_index::exact(state, &segments, path).await?;
-    entries.retain(|entry| entry.source == source && entry.path == path);
+    entries.retain(|entry| *entry.source == *source && entry.path == path);
     entries.sort_by(|one, other| (&other.run, other.at).cmp(&(&one.run, one.at)));
     let complete = entries.len() <= most;
     entries.truncate(most);
@@ -373,7 +373,7 @@ impl Hit {
         let found = Self::of(&entry.source, &entry.run, line);
         let outcome = entry.outcome();
         let mut hit = found.filter(|hit| hit.path == entry.path).unwrap_or_else(|| Self {
-            source: entry.source,
+            source: entry.source.to_string(),
             path: entry.path,
             outcome,
             reason: None,
@@ -384,7 +384,7 @@ impl Hit {
             blob: None,
             members: None,
             began: began(&entry.run),
-            run: entry.run,
+            run: entry.run.to_string(),
             runs: 1,
             since_run: String::new(),
             since: None,
@@ -393,7 +393,7 @@ impl Hit {
             version: None,
         });
         (hit.runs, hit.since) = (entry.runs, began(&entry.since_run));
-        hit.since_run = entry.since_run;
+        hit.since_run = entry.since_run.to_string();
         hit
     }
 

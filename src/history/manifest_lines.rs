@@ -58,15 +58,43 @@ pub(crate) async fn each_raw_line(
     until: Instant,
     mut visit: impl FnMut(u64, &[u8]) + Send,
 ) -> Result<bool, StoreError> {
+    let all = |at, line: &[u8]| {
+        visit(at, line);
+        true
+    };
+    raw_lines_while(state, name, start, until, all).await.map(|end| end == RawEnd::Whole)
+}
+
+/// Where reading raw lines ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RawEnd {
+    /// At the end of the manifest.
+    Whole,
+    /// The time was over.
+    Late,
+    /// Its visitor wanted no more: the rest is read from this start on.
+    Stopped(u64),
+}
+
+/// The same, until `visit` says that the line was the last that it takes for now.
+pub(crate) async fn raw_lines_while(
+    state: &StateStore,
+    name: &BlobName,
+    start: u64,
+    until: Instant,
+    mut visit: impl FnMut(u64, &[u8]) -> bool + Send,
+) -> Result<RawEnd, StoreError> {
     let (mut at, mut rest) = (start, Vec::new());
     // What begins in the midst of a line is no line.
     let mut torn = start > 0;
     loop {
         let (info, bytes) = match state.read(name, at, SMALL_PART, "reading a manifest").await {
             Ok(Some(found)) => found,
-            Ok(None) => return Ok(true),
+            Ok(None) => return Ok(RawEnd::Whole),
             // It is shorter than it was: another writer began it anew.
-            Err(error) if error.kind == StoreKind::Rejected && at > 0 => return Ok(true),
+            Err(error) if error.kind == StoreKind::Rejected && at > 0 => {
+                return Ok(RawEnd::Whole);
+            }
             Err(error) => return Err(error),
         };
         let mut begin = at - rest.len() as u64;
@@ -74,17 +102,19 @@ pub(crate) async fn each_raw_line(
         rest.extend_from_slice(&bytes);
         let whole = rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         for line in rest[..whole].split_inclusive(|byte| *byte == b'\n') {
-            if !std::mem::take(&mut torn) {
-                visit(begin, &line[..line.len() - 1]);
-            }
+            let goes_on = std::mem::take(&mut torn) || visit(begin, &line[..line.len() - 1]);
             begin += line.len() as u64;
+            if !goes_on {
+                // The end of this line is all that is left of it.
+                return Ok(RawEnd::Stopped(begin - 1));
+            }
         }
         rest.drain(..whole);
         if bytes.is_empty() || at >= info.size || rest.len() > LONGEST {
-            return Ok(true);
+            return Ok(RawEnd::Whole);
         }
         if Instant::now() >= until {
-            return Ok(false);
+            return Ok(RawEnd::Late);
         }
     }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 
-use super::manifest_lines::each_raw_line;
+use super::manifest_lines::{RawEnd, raw_lines_while};
 use super::name_segment::{NameEntry, TRAILER, fold, index_begin, key_of, part_of, to_bytes};
 use super::record::{RunRecord, is_final};
 use crate::model::{BlobName, chain};
@@ -117,24 +117,29 @@ pub(crate) async fn after_pass(state: &StateStore, run: &str, source: &str) -> b
     tell(write(state, run, &[source]).await, run)
 }
 
-fn tell(written: Result<(), StoreError>, run: &str) -> bool {
-    if let Err(error) = &written {
-        let error = chain(error);
-        tracing::warn!(run_id = run, error, "Names of files could not be noted for a search.");
-    }
-    written.is_ok()
+fn tell(written: Result<bool, StoreError>, run: &str) -> bool {
+    let error = match written {
+        Ok(true) => return true,
+        Ok(false) => format!("reading the manifest took longer than {} s", PATIENCE.as_secs()),
+        Err(error) => chain(&error),
+    };
+    tracing::warn!(run_id = run, error, "Names of files could not be noted for a search.");
+    false
 }
 
-async fn write(state: &StateStore, run: &str, sources: &[&str]) -> Result<(), StoreError> {
+/// False: reading took too long.
+async fn write(state: &StateStore, run: &str, sources: &[&str]) -> Result<bool, StoreError> {
     let stem = match sources {
         [one] => format!("{run}.{one}"),
         _ => run.to_owned(),
     };
     let mut gathered = GatheredNames::new(stem);
+    let mut whole = true;
     for source in sources {
-        gathered.manifest(state, source, run, Instant::now() + PATIENCE).await?;
+        whole &= gathered.manifest(state, source, run, Instant::now() + PATIENCE).await?;
     }
-    gathered.flush(state).await
+    gathered.flush(state).await?;
+    Ok(whole)
 }
 
 /// Names on their way into segments.
@@ -151,7 +156,7 @@ impl GatheredNames {
     }
 
     /// Adds what the manifest of a run tells; writes what is enough for a segment. False: the time
-    /// was over.
+    /// was over; what segments tell of its beginning is told once more when it is read again.
     pub async fn manifest(
         &mut self,
         state: &StateStore,
@@ -159,30 +164,21 @@ impl GatheredNames {
         run: &str,
         until: Instant,
     ) -> Result<bool, StoreError> {
-        let (name, mut of_run) = (StatePaths::of(source).manifest(run), Vec::new());
-        let whole = each_raw_line(state, &name, 0, until, |at, line| {
-            of_run.extend(NameEntry::of(source, run, at, line));
-        })
-        .await?;
-        if whole {
-            self.add(state, of_run).await?;
-        }
-        Ok(whole)
-    }
-
-    /// Adds entries; writes what is enough for a segment.
-    pub async fn add(
-        &mut self,
-        state: &StateStore,
-        entries: Vec<NameEntry>,
-    ) -> Result<(), StoreError> {
-        self.entries.extend(entries);
-        while self.entries.len() > SEGMENT {
-            let rest = self.entries.split_off(SEGMENT);
+        let (name, source, of) = (StatePaths::of(source).manifest(run), source.into(), run.into());
+        let mut start = 0;
+        loop {
+            let entries = &mut self.entries;
+            let end = raw_lines_while(state, &name, start, until, |at, line| {
+                entries.extend(NameEntry::of(&source, &of, at, line));
+                entries.len() < SEGMENT
+            });
+            start = match end.await? {
+                RawEnd::Whole => return Ok(true),
+                RawEnd::Late => return Ok(false),
+                RawEnd::Stopped(at) => at,
+            };
             self.flush(state).await?;
-            self.entries = rest;
         }
-        Ok(())
     }
 
     /// Writes what is left.

@@ -13,8 +13,8 @@
 //! the newest run that tells so, where that run's manifest tells it, how many runs tell the same,
 //! and the first of them.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
@@ -37,11 +37,11 @@ pub struct NameEntry {
     /// Its path at the source, safe for a line.
     pub path: String,
     /// Its source.
-    pub source: String,
+    pub source: Arc<str>,
     /// What became of it, and a mark of its reason and version: what is equal is the same news.
     pub mark: String,
     /// The newest run that tells of it so.
-    pub run: String,
+    pub run: Arc<str>,
     /// Where the line begins in that run's manifest.
     pub at: u64,
     /// How many bytes the line has.
@@ -49,7 +49,7 @@ pub struct NameEntry {
     /// How many runs tell the same.
     pub runs: u64,
     /// The oldest of these runs.
-    pub since_run: String,
+    pub since_run: Arc<str>,
 }
 
 /// The file's name without folders, in small letters.
@@ -59,7 +59,7 @@ pub(crate) fn key_of(path: &str) -> String {
 
 impl NameEntry {
     /// Of a line that the manifest of `run` has at `at`.
-    pub fn of(source: &str, run: &str, at: u64, bytes: &[u8]) -> Option<Self> {
+    pub fn of(source: &Arc<str>, run: &Arc<str>, at: u64, bytes: &[u8]) -> Option<Self> {
         let line = Line::parse(bytes).ok()?;
         let raw = percent_decode(&line.path).unwrap_or_else(|| line.path.clone().into_bytes());
         let path = printable(&raw);
@@ -68,13 +68,13 @@ impl NameEntry {
         Some(Self {
             key: key_of(&path),
             path,
-            source: source.to_owned(),
+            source: source.clone(),
             mark: format!("{}-{digest}", word(line.outcome)),
-            run: run.to_owned(),
+            run: run.clone(),
             at,
             bytes: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
             runs: 1,
-            since_run: run.to_owned(),
+            since_run: run.clone(),
         })
     }
 
@@ -87,17 +87,17 @@ impl NameEntry {
 
     /// Reads a line.
     pub fn parse(line: &str) -> Option<Self> {
-        let mut fields = line.split('\t').map(str::to_owned);
+        let mut fields = line.split('\t');
         let entry = Self {
-            key: fields.next()?,
-            path: fields.next()?,
-            source: fields.next()?,
-            mark: fields.next()?,
-            run: fields.next()?,
+            key: fields.next()?.to_owned(),
+            path: fields.next()?.to_owned(),
+            source: fields.next()?.into(),
+            mark: fields.next()?.to_owned(),
+            run: fields.next()?.into(),
             at: fields.next()?.parse().ok()?,
             bytes: fields.next()?.parse().ok()?,
             runs: fields.next()?.parse().ok()?,
-            since_run: fields.next()?,
+            since_run: fields.next()?.into(),
         };
         fields.next().is_none().then_some(entry)
     }
@@ -131,16 +131,19 @@ fn word(outcome: Word) -> &'static str {
 }
 
 /// Sorts entries by name, and makes one of those that tell the same news.
-pub(crate) fn fold(entries: Vec<NameEntry>) -> Vec<NameEntry> {
-    let mut folded: BTreeMap<(String, String, String, String), NameEntry> = BTreeMap::new();
-    for entry in entries {
-        let key = (entry.key.clone(), entry.path.clone(), entry.source.clone(), entry.mark.clone());
-        match folded.get_mut(&key) {
-            Some(known) => known.join(entry),
-            None => drop(folded.insert(key, entry)),
-        }
+pub(crate) fn fold(mut entries: Vec<NameEntry>) -> Vec<NameEntry> {
+    fn news(entry: &NameEntry) -> [&str; 4] {
+        [&entry.key, &entry.path, &entry.source, &entry.mark]
     }
-    folded.into_values().collect()
+    entries.sort_by(|one, other| news(one).cmp(&news(other)));
+    entries.dedup_by(|next, known| {
+        let is_same = news(next) == news(known);
+        if is_same {
+            known.join(next.clone());
+        }
+        is_same
+    });
+    entries
 }
 
 /// A segment of `entries`, which [`fold`] has sorted.
@@ -188,7 +191,7 @@ mod tests {
 
     fn entry(path: &str, run: &str) -> NameEntry {
         let line = format!(r#"{{"path":"{path}","outcome":"failed","class":"permission"}}"#);
-        NameEntry::of("acme", run, 7, line.as_bytes()).expect("a line")
+        NameEntry::of(&"acme".into(), &run.into(), 7, line.as_bytes()).expect("a line")
     }
 
     #[test]

@@ -50,7 +50,12 @@ impl NamesHistory {
                 )
             })
             .collect();
-        self.store.append(&name, text.into(), 0).await.expect("appended");
+        let mut position = 0;
+        for part in text.as_bytes().chunks(1 << 20) {
+            let part = bytes::Bytes::copy_from_slice(part);
+            position += part.len() as u64;
+            self.store.append(&name, part.clone(), position - part.len() as u64).await.unwrap();
+        }
         self.end(record, noted).await
     }
 
@@ -170,4 +175,25 @@ async fn small_notes_are_folded_and_none_is_lost() {
     assert_eq!(told(&history.find("same").await), [("/same.csv", Word::Failed, 70)]);
     let exact = name_index::exact(&history.state, &segments, "FILE-33.csv").await.expect("read");
     assert_eq!(exact.len(), 1, "{exact:?}");
+}
+
+/// 50,000 names are a segment: each line is in one, at its own place.
+#[tokio::test]
+async fn a_run_of_very_many_files_is_noted_in_parts_and_each_name_is_found_once() {
+    const FILES: u64 = 100_001;
+    let mut history = NamesHistory::new();
+    let paths: Vec<String> = (0..FILES).map(|number| format!("/in/{number:06}.csv")).collect();
+    let lines: Vec<_> = paths.iter().map(|path| (path.as_str(), "ingested")).collect();
+    history.run(&lines, true).await;
+    let segments = name_index::segments(&history.state).await.expect("listed");
+    assert_eq!(segments.len(), 3);
+    for number in [0, 49_998, 49_999, 50_000, 50_001, 99_999, 100_000] {
+        let name = format!("{number:06}.csv");
+        let found = history.find(&name).await;
+        let path = format!("/in/{name}");
+        assert_eq!(told(&found), [(path.as_str(), Word::Ingested, 1)]);
+        // Its line of the manifest was read, at the place that the segment tells.
+        assert_eq!(found.hits[0].version.as_deref(), Some("v"), "{name}");
+    }
+    assert_eq!(history.find("*.csv").await.lines, FILES, "none is missing, none is there twice");
 }
