@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use super::fatal::FatalCommands;
 use super::fault::Scene;
 use super::known_ways::Ways;
 use super::tls::Tls;
@@ -104,6 +105,10 @@ pub(crate) struct Learned {
     pub takes_paths: AtomicBool,
     /// How it lists folders.
     pub ways: Ways,
+    /// Commands over which it ends the connection.
+    pub fatal: FatalCommands,
+    /// It sends data without the reply that announces it (150).
+    pub begins_unsaid: AtomicBool,
     /// Bytes that arrived on its data connections so far.
     pub received: AtomicU64,
 }

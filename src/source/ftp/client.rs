@@ -57,6 +57,9 @@ pub(crate) struct FtpClient {
     pub(super) transfer_type: TransferType,
     /// That it is logged in.
     pub(super) presence: Option<Presence>,
+    /// Commands that the session can do without, of which nobody knows yet whether it survives
+    /// them.
+    pub(super) at_stake: Vec<&'static [u8]>,
 }
 
 impl FtpClient {
@@ -88,6 +91,7 @@ impl FtpClient {
             here,
             transfer_type: TransferType::Binary,
             presence: None,
+            at_stake: Vec::new(),
         }
     }
 

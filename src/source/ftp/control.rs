@@ -2,11 +2,13 @@
 //! once.
 
 use std::io;
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use futures_util::FutureExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 
@@ -20,6 +22,8 @@ use crate::source::contract::SourceError;
 const REPLY_LIMIT: usize = 256 * 1024;
 /// How much of the connection is read at once, in bytes.
 const READ_AT_ONCE: usize = 4096;
+/// After a line that may have ended a reply of several lines, so long for another line to come.
+const MORE_LINES_COME: Duration = Duration::from_secs(2);
 /// The byte that begins a command of Telnet. Within a line it is doubled (RFC 959 §4.1.3, RFC 854).
 const IAC: u8 = 0xFF;
 
@@ -69,6 +73,13 @@ impl FtpControl {
     /// What came that nobody asked for, as far as it is here: then no later reply can be told to be
     /// the answer to its question. The last words of a server that goes away are none of it.
     fn stray(&mut self) -> Option<FtpReply> {
+        let is_stray =
+            self.has_more() && !self.inbox.starts_with(b"421") && !left_out!("replies-in-step");
+        is_stray.then(|| FtpReply::of(&self.inbox[..self.inbox.len().min(READ_AT_ONCE)]))
+    }
+
+    /// Whether more is here than was read as replies.
+    pub(super) fn has_more(&mut self) -> bool {
         self.drop_noise();
         if self.inbox.is_empty() {
             self.inbox.reserve(READ_AT_ONCE);
@@ -76,10 +87,7 @@ impl FtpControl {
             drop(self.stream.read_buf(&mut self.inbox).now_or_never());
             self.drop_noise();
         }
-        let is_stray = !self.inbox.is_empty()
-            && !self.inbox.starts_with(b"421")
-            && !left_out!("replies-in-step");
-        is_stray.then(|| FtpReply::of(&self.inbox[..self.inbox.len().min(READ_AT_ONCE)]))
+        !self.inbox.is_empty()
     }
 
     /// Takes away what may stand before a reply and says nothing: empty lines, and what Telnet
@@ -118,8 +126,8 @@ impl FtpControl {
 
     /// The next reply, whatever it says.
     pub async fn reply(&mut self) -> Result<FtpReply, Broken> {
-        // Where the next line begins.
-        let mut read = 0;
+        // Where the next line begins, and where a line ends that may have been the last.
+        let (mut read, mut doubtful) = (0, None);
         loop {
             if read == 0 {
                 self.drop_noise();
@@ -127,8 +135,10 @@ impl FtpControl {
             if let Some(end) =
                 self.inbox[read..].iter().position(|b| *b == b'\n').map(|at| read + at + 1)
             {
-                if ends_reply(&self.inbox[read..end], read == 0)? {
-                    return Ok(FtpReply::of(&self.inbox.split_to(end)));
+                match place(&self.inbox, read..end)? {
+                    LinePlace::Last => return Ok(FtpReply::of(&self.inbox.split_to(end))),
+                    LinePlace::PerhapsLast => doubtful = doubtful.or(Some(end)),
+                    LinePlace::Within => {}
                 }
                 read = end;
                 continue;
@@ -137,8 +147,15 @@ impl FtpControl {
                 return Err(Broken::TooLong(REPLY_LIMIT));
             }
             self.inbox.reserve(READ_AT_ONCE);
-            if self.stream.read_buf(&mut self.inbox).await.map_err(Broken::Io)? == 0 {
-                return Err(Broken::Io(io::ErrorKind::UnexpectedEof.into()));
+            let reading = self.stream.read_buf(&mut self.inbox);
+            let Some(end) = doubtful else {
+                if reading.await.map_err(Broken::Io)? == 0 {
+                    return Err(Broken::Io(io::ErrorKind::UnexpectedEof.into()));
+                }
+                continue;
+            };
+            if !matches!(timeout(MORE_LINES_COME, reading).await, Ok(Ok(1..))) {
+                return Ok(FtpReply::of(&self.inbox.split_to(end)));
             }
         }
     }
@@ -174,18 +191,31 @@ fn write_line(bytes: &mut Vec<u8>, line: &[u8]) -> Result<(), Broken> {
     Ok(())
 }
 
-/// Whether `line` is the last one of a reply. The code of a last line may differ from that of the
-/// first one: glFTPd does so. A code without a word ends a reply only where it begins it: within
-/// one, it is text.
-fn ends_reply(line: &[u8], first: bool) -> Result<bool, Broken> {
+/// Where a line stands in its reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LinePlace {
+    Within,
+    /// The last line, unless a line with the code of the first one follows.
+    PerhapsLast,
+    Last,
+}
+
+/// Where the line at `line` of a reply that begins `reply` stands. glFTPd ends a reply by another
+/// code of the same kind (230 by 231). A line with a code of another kind is text as a rule, as a
+/// `220 ` in the greeting of the day within a 230. A code without a word ends a reply only where
+/// the code begins the reply: within a reply, such a line is text.
+fn place(reply: &[u8], line: std::ops::Range<usize>) -> Result<LinePlace, Broken> {
+    let first = line.start == 0;
+    let line = &reply[line];
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let coded = line.len() >= 3 && line[..3].iter().all(u8::is_ascii_digit);
     match line.get(3) {
         _ if first && !coded => Err(Broken::Nonsense),
-        Some(b' ') => Ok(coded),
-        None => Ok(first),
-        Some(_) => Ok(false),
+        None if first => Ok(LinePlace::Last),
+        Some(b' ') if coded && line[..2] == reply[..2] => Ok(LinePlace::Last),
+        Some(b' ') if coded => Ok(LinePlace::PerhapsLast),
+        _ => Ok(LinePlace::Within),
     }
 }
 
@@ -261,6 +291,19 @@ mod tests {
             closed,
         )
         .await;
+    }
+
+    #[tokio::test]
+    async fn a_line_with_a_code_of_another_kind_is_text_within_a_reply() {
+        let welcome = b"230-Welcome\r\n220 Main Street\r\n230-\r\n230 in\r\n200 x\r\n";
+        let expected = [(230, "230-Welcome / 220 Main Street / 230- / 230 in"), (200, "200 x")];
+        let all = replies(welcome, welcome.len()).await;
+        let told: Vec<_> =
+            all.iter().flatten().map(|(code, text)| (*code, text.as_str())).collect();
+        assert_eq!(told, expected);
+        // Where nothing follows, that was the end.
+        check(b"226-a\r\n250 done\r\n", &[(250, "226-a / 250 done")], "unexpected end of file")
+            .await;
     }
 
     #[tokio::test]

@@ -90,6 +90,10 @@ impl<'a> FtpReading<'a> {
             {
                 self.cut = true
             }
+            // All bytes are here: whether that was all, the closing reply says.
+            Ok(Err(error))
+                if error.kind() == std::io::ErrorKind::ConnectionReset
+                    && self.file.size == Some(at) => {}
             Ok(Err(error)) => {
                 return Err(scene.fault(
                     Class::Truncated,

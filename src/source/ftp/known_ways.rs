@@ -11,6 +11,7 @@ use crate::source::finding::Finding;
 pub struct Ways {
     pub(super) facts: WayRecord,
     pub(super) all: WayRecord,
+    pub(super) plain: WayRecord,
     /// Its listings can be read when they are asked for as text (`TYPE A`) alone.
     pub(super) text: AtomicBool,
     /// That was tried.
@@ -41,6 +42,11 @@ impl WayRecord {
 }
 
 impl Ways {
+    /// Whether any listing of this server was more than empty.
+    pub(super) fn tells_anything(&self) -> bool {
+        self.facts.works() || self.all.works() || self.plain.works()
+    }
+
     /// Whether listings of facts (`MLSD`) were found to be of no use.
     pub(crate) fn lacks_facts(&self) -> bool {
         self.facts.fails()

@@ -126,6 +126,8 @@ pub struct Splitter<'a> {
     doubled: bool,
     /// A line that ended in a bare LF, as long as we do not know whether it was one.
     torn: Option<Vec<u8>>,
+    /// A name of VMS that stands on a line of its own, above what is told of the file.
+    named: Option<Vec<u8>>,
     /// Whether we are within a line that was too long.
     flooded: bool,
     lines: u64,
@@ -143,6 +145,7 @@ impl<'a> Splitter<'a> {
             ending: FtpEnding::Unknown,
             doubled: false,
             torn: None,
+            named: None,
             flooded: false,
             lines: 0,
             nothing: 0,
@@ -215,6 +218,9 @@ impl<'a> Splitter<'a> {
         if !rest.is_empty() && !self.flooded {
             self.visit(rest.strip_suffix(b"\r").unwrap_or(rest), visit);
         }
+        if let Some(name) = self.named.take() {
+            self.visit_one(&name, visit);
+        }
     }
 
     fn parse(&self, line: &[u8]) -> FtpListingLine {
@@ -226,6 +232,21 @@ impl<'a> Splitter<'a> {
     }
 
     fn visit(&mut self, line: &[u8], visit: &mut (dyn FnMut(Listed) + Send)) {
+        if let Some(name) = self.named.take() {
+            let whole = [&name, line].join(&b' ');
+            if matches!(self.parse(&whole), FtpListingLine::Entry(_)) {
+                return self.visit_one(&whole, visit);
+            }
+            self.visit_one(&name, visit);
+        }
+        if self.dialect == Dialect::List && listing::is_vms_name(line) {
+            self.named = Some(line.to_vec());
+            return;
+        }
+        self.visit_one(line, visit);
+    }
+
+    fn visit_one(&mut self, line: &[u8], visit: &mut (dyn FnMut(Listed) + Send)) {
         // The mark of a text's end, of DOS and CP/M.
         let is_mark = line == b"\x1a";
         self.lines += u64::from(!is_mark);
@@ -289,6 +310,34 @@ mod tests {
         let bytewise: Vec<String> = split(bytes, 1, Dialect::Mlsd).iter().map(show).collect();
         assert_eq!(whole, bytewise);
         whole
+    }
+
+    /// <https://github.com/apache/commons-net/pull/47>
+    #[test]
+    fn a_name_of_vms_may_stand_on_a_line_of_its_own() {
+        let listing = b"FILE123.DAT;1\r\n          64   4-MAR-2019 00:04 [USR,USRGROUP] \
+            (RWED,RWED,RWED,R)\r\nA.DAT;2  9/9   2-JUN-1998 07:32:04  [G,O]  \
+            (RWED,RWED,RWED,RE)\r\nALONE.DAT;1\r\nLAST.DAT;1";
+        for step in [1, listing.len()] {
+            let found = split(listing, step, Dialect::List);
+            let shown: Vec<String> = found
+                .iter()
+                .map(|listed| match listed {
+                    Listed::File(file) => {
+                        format!("{} {}", file.path, file.modified.expect("a time").at.date())
+                    }
+                    Listed::Unparsed(text) => format!("unparsed {text}"),
+                    other => format!("{other:?}"),
+                })
+                .collect();
+            let expected = [
+                "/d/FILE123.DAT;1 2019-03-04",
+                "/d/A.DAT;2 1998-06-02",
+                "unparsed ALONE.DAT;1",
+                "unparsed LAST.DAT;1",
+            ];
+            assert_eq!(shown, expected, "{step}");
+        }
     }
 
     #[test]

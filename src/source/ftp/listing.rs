@@ -39,6 +39,15 @@ fn has_type(line: &[u8]) -> bool {
     facts.split(|b| *b == b';').any(is_type)
 }
 
+/// Whether a line is nothing but a name as VMS has it, with its version.
+pub(crate) fn is_vms_name(line: &[u8]) -> bool {
+    let Some(version) = line.iter().rposition(|b| *b == b';') else { return false };
+    let is_digits = |text: &[u8]| !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+    version > 0
+        && is_digits(&line[version + 1..])
+        && !line.iter().any(|b| b.is_ascii_whitespace() || *b == b'=')
+}
+
 /// A line of `NLST`: a name, which may stand behind the path of its folder `dir`.
 pub(crate) fn name_line(dir: &RemotePath, line: &[u8]) -> FtpListingLine {
     let name = own_name(dir, line).to_vec();

@@ -12,6 +12,23 @@ use crate::model::{ModifiedTime, Precision};
 /// Owner and group may be missing, be numbers or hold blanks, so the date is what we look for:
 /// the name begins exactly one blank behind it, and the size stands right before it.
 pub fn entry(line: &[u8], now: OffsetDateTime) -> Option<FtpListingEntry> {
+    plain_entry(line, now).or_else(|| plain_entry(behind_numbers(line)?, now))
+}
+
+/// The line behind the numbers that `ls -i` (inode) and `ls -s` (blocks) write before the mode.
+fn behind_numbers(line: &[u8]) -> Option<&[u8]> {
+    let mut rest = line.trim_ascii_start();
+    for _ in 0..2 {
+        let digits = rest.iter().take_while(|b| b.is_ascii_digit()).count();
+        match rest.get(digits..) {
+            Some(tail @ [b' ', ..]) if digits > 0 => rest = tail.trim_ascii_start(),
+            _ => break,
+        }
+    }
+    (rest.len() < line.len()).then_some(rest)
+}
+
+fn plain_entry(line: &[u8], now: OffsetDateTime) -> Option<FtpListingEntry> {
     let mode = mode(line)?;
     let words = words(line);
     let dates = |style| {
@@ -65,8 +82,8 @@ fn mode(line: &[u8]) -> Option<Mode> {
         return plain(kind);
     }
     let letters = word.iter().skip(1).take_while(|b| known(&[**b])).take(9).count();
-    // HylaFAX shows six of them.
-    if letters != 9 && !(letters == 6 && word.len() == 7) {
+    // HylaFAX shows six of them, some others lose the last one.
+    if letters != 9 && !(matches!(letters, 6 | 8) && word.len() == 1 + letters) {
         return None;
     }
     // One more where access lists exist, and the number of links where the column is too narrow.
@@ -291,6 +308,26 @@ mod tests {
             "-rw-r--r--. 1 f f 7 20 Nov 10:11 x",
             r#"File "x" Some(7) 2026-11-20 10:11:00.0 +00:00:00 Minute"#,
         );
+    }
+
+    #[test]
+    fn a_mode_that_lost_its_last_letter() {
+        check(
+            "drw-r--rw   1     root     root         0 Nov 20 10:11 Directory1",
+            r#"Directory "Directory1" None 2026-11-20 10:11:00.0 +00:00:00 Minute"#,
+        );
+    }
+
+    #[test]
+    fn numbers_of_inodes_and_blocks_before_the_mode() {
+        for numbers in ["131 ", "  9007199254740993 ", "131  4 ", "   8 "] {
+            let line = format!("{numbers}-rw-r--r-- 1 f f 7 Nov 20 10:11  x 1");
+            check(&line, r#"File " x 1" Some(7) 2026-11-20 10:11:00.0 +00:00:00 Minute"#);
+            let line = format!("{numbers}drwxr-xr-x 2 f f 4096 Nov 20 10:11 ..");
+            check(&line, "Nothing");
+        }
+        check("1 2 3 -rw-r--r-- 1 f f 7 Nov 20 10:11 x", "Unparsed");
+        check("131x -rw-r--r-- 1 f f 7 Nov 20 10:11 x", "Unparsed");
     }
 
     #[test]

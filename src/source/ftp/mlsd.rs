@@ -11,6 +11,11 @@ pub fn line(line: &[u8]) -> FtpListingLine {
     if line.is_empty() {
         return FtpListingLine::Nothing;
     }
+    // MLST writes a blank before the facts; some servers do so in MLSD, too.
+    let has_kind = |line: &&[u8]| {
+        end_of_facts(line).is_some_and(|blank| Facts::of(&line[..blank]).kind.is_some())
+    };
+    let line = line.strip_prefix(b" ").filter(has_kind).unwrap_or(line);
     let Some(blank) = end_of_facts(line) else { return FtpListingLine::Unparsed };
     let facts = Facts::of(&line[..blank]);
     let name = line[blank + 1..].to_vec();
@@ -149,6 +154,8 @@ mod tests {
             r#"File "  x" Some(3) 2026-11-20 10:11:59.0 +00:00:00"#,
         );
         check("size=3;type=file x", r#"File "x" Some(3) ?"#);
+        // As MLST writes it.
+        check(" type=file;size=3; x", r#"File "x" Some(3) ?"#);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! FTP and FTPS.
 
 mod account;
+mod at_stake;
 mod certificate;
 mod certificate_reasons;
 mod client;
@@ -10,6 +11,7 @@ mod described;
 mod download;
 pub mod driver;
 mod entering;
+mod fatal;
 mod fault;
 mod features;
 mod known_ways;

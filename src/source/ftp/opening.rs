@@ -12,6 +12,7 @@ use tokio_util::either::Either;
 use super::account::{FtpAccount, Presence, Security};
 use super::client::FtpClient;
 use super::control::FtpControl;
+use super::fatal;
 use super::fault::{Broken, FtpReply, Scene};
 use super::features;
 use super::mlsd;
@@ -21,14 +22,32 @@ use crate::model::failure::{Class, Failure};
 use crate::source::contract::{Op, SourceError};
 use crate::source::finding::{Tell, resolved};
 
+/// How often a connection may be lost over commands that a session can do without: each of three
+/// twice, but for those that are sent together.
+const MOST_LOST: usize = 4;
+
 impl FtpClient {
-    /// Connects and logs in, once, and tells of each.
+    /// Connects and logs in, and tells of each. Once, unless the server ends the connection over
+    /// a command that a session can do without.
     pub async fn open(account: Arc<FtpAccount>, tell: Tell<'_>) -> Result<Self, SourceError> {
+        let mut client = Self::enter_as_user(account.clone(), tell).await?;
+        for _ in 0..MOST_LOST {
+            match client.agree().await {
+                Ok(()) => return Ok(client),
+                Err(error) if client.was_lost_over_option(&error) => {}
+                Err(error) => return Err(error),
+            }
+            client = Self::enter_as_user(account.clone(), &mut |_| {}).await?;
+        }
+        client.agree().await?;
+        Ok(client)
+    }
+
+    async fn enter_as_user(account: Arc<FtpAccount>, tell: Tell<'_>) -> Result<Self, SourceError> {
         let mut client = Self::connect(account, tell).await?;
         let start = Instant::now();
         client.log_in().await?;
         tell(features::logged_in(&client.account.user, start.elapsed(), client.connector.as_ref()));
-        client.agree().await?;
         Ok(client)
     }
 
@@ -126,10 +145,14 @@ impl FtpClient {
     async fn agree(&mut self) -> Result<(), SourceError> {
         let account = self.account.clone();
         let scene = account.scene(Op::Login);
-        let features = self.command(scene, b"FEAT").await?;
-        let mut lines: Vec<&[u8]> = Vec::new();
-        if features.code == 211 {
-            lines.extend(self.learn(&features));
+        let mut lines: Vec<&'static [u8]> = Vec::new();
+        if !account.learned.fatal.leaves_out(fatal::FEAT) {
+            self.puts_at_stake(fatal::FEAT);
+            let features = self.command(scene, fatal::FEAT).await?;
+            if features.code == 211 {
+                self.nothing_at_stake();
+                lines.extend(self.learn(&features));
+            }
         }
         if matches!(account.security, Security::Implicit(_)) {
             // A server that does not know the words has nothing else to offer: our data connections
@@ -138,7 +161,7 @@ impl FtpClient {
         }
         lines.push(b"TYPE I");
         // Whatever it says to the others: names are bytes to us either way.
-        match self.commands(scene, &lines).await?.pop() {
+        match self.all_of(scene, &lines).await? {
             Some(binary) if binary.is_done() => {}
             Some(binary) => return Err(scene.refused(&binary)),
             None => return Err(scene.unanswered()),
@@ -151,6 +174,34 @@ impl FtpClient {
             }
         }
         Ok(())
+    }
+
+    /// Sends what is to be agreed on; the reply to the last line.
+    async fn all_of(
+        &mut self,
+        scene: Scene<'_>,
+        lines: &[&'static [u8]],
+    ) -> Result<Option<FtpReply>, SourceError> {
+        let is_option = |line: &[u8]| line.starts_with(b"OPTS");
+        let mut last = None;
+        if self.account.learned.one_by_one.load(Ordering::Relaxed) {
+            for line in lines {
+                if is_option(line) {
+                    self.puts_at_stake(line);
+                }
+                let reply = self.command(scene, line).await?;
+                // After a refusal the server may go as well.
+                if reply.is_done() {
+                    self.nothing_at_stake();
+                }
+                last = Some(reply);
+            }
+        } else {
+            lines.iter().filter(|line| is_option(line)).for_each(|line| self.puts_at_stake(line));
+            last = self.commands(scene, lines).await?.pop();
+        }
+        self.nothing_at_stake();
+        Ok(last)
     }
 
     /// What `features` tells, and what is to be asked for because of it.
@@ -167,7 +218,7 @@ impl FtpClient {
                     .map(|_| line[name.len()..].trim().to_owned())
             })
         };
-        let mut wishes: Vec<&[u8]> = Vec::new();
+        let mut wishes: Vec<&'static [u8]> = Vec::new();
         if feature("UTF8").is_some() {
             wishes.push(b"OPTS UTF8 ON");
         }
@@ -178,6 +229,7 @@ impl FtpClient {
             }
         }
         self.features = features::kept(lines);
+        wishes.retain(|wish| !self.account.learned.fatal.leaves_out(wish));
         wishes
     }
 }

@@ -22,6 +22,9 @@ use crate::source::ftp::described::{FtpTold, ToldByMlst, told, told_by_mlst, tol
 
 /// Names of a folder of which the server does not tell what they are, at most.
 const MOST_UNTOLD: usize = 100_000;
+/// How often a connection may be lost over commands that list folders better than others: each of
+/// two twice.
+const MOST_LOST: usize = 4;
 /// What is said of one that is neither.
 const NO_KIND: &str =
     "the server does not tell whether it is a file or a folder, and lets nobody try";
@@ -68,6 +71,35 @@ impl FtpSession {
         let account = self.client.account.clone();
         let scene = Scene { op, address: &account.address, path: Some(dir) };
         ways::list(&mut self.client, scene, dir, visit).await
+    }
+
+    /// Goes to `dir` and lists it.
+    async fn list_folder(
+        &mut self,
+        dir: &RemotePath,
+        visit: &mut (dyn FnMut(Listed) + Send),
+    ) -> Result<(), SourceError> {
+        let account = self.client.account.clone();
+        let scene = Scene { op: Op::List, address: &account.address, path: Some(dir) };
+        self.client.in_listing_type(scene).await?;
+        let takes_text = self.client.takes_text();
+        let visit = &mut |listed| visit(if takes_text { sizeless(listed) } else { listed });
+        match self.enter(scene, dir).await? {
+            None => {
+                let mut untold = Vec::new();
+                let sorted = &mut |listed: Listed| match listed {
+                    Listed::Untold(file) if untold.len() < MOST_UNTOLD => untold.push(file),
+                    Listed::Untold(file) => visit(Listed::Unreachable(file.path, NO_KIND)),
+                    listed => visit(listed),
+                };
+                self.list_here(Op::List, dir, sorted).await?;
+                for file in untold {
+                    visit(self.tried(scene, file).await?);
+                }
+                Ok(())
+            }
+            Some(reply) => Err(self.explained(scene, dir, &reply).await),
+        }
     }
 
     async fn describe(
@@ -270,27 +302,19 @@ impl Session for FtpSession {
         dir: &RemotePath,
         visit: &mut (dyn FnMut(Listed) + Send),
     ) -> Result<(), SourceError> {
-        let account = self.client.account.clone();
-        let scene = Scene { op: Op::List, address: &account.address, path: Some(dir) };
-        self.client.in_listing_type(scene).await?;
-        let takes_text = self.client.takes_text();
-        let visit = &mut |listed| visit(if takes_text { sizeless(listed) } else { listed });
-        match self.enter(scene, dir).await? {
-            None => {
-                let mut untold = Vec::new();
-                let sorted = &mut |listed: Listed| match listed {
-                    Listed::Untold(file) if untold.len() < MOST_UNTOLD => untold.push(file),
-                    Listed::Untold(file) => visit(Listed::Unreachable(file.path, NO_KIND)),
-                    listed => visit(listed),
-                };
-                self.list_here(Op::List, dir, sorted).await?;
-                for file in untold {
-                    visit(self.tried(scene, file).await?);
-                }
-                Ok(())
+        for _ in 0..MOST_LOST {
+            let mut visited = false;
+            let counted = &mut |listed| {
+                visited = true;
+                visit(listed);
+            };
+            match self.list_folder(dir, counted).await {
+                Err(error) if !visited && self.client.was_lost_over_option(&error) => {}
+                listed => return listed,
             }
-            Some(reply) => Err(self.explained(scene, dir, &reply).await),
+            self.client = FtpClient::open(self.client.account.clone(), &mut |_| {}).await?;
         }
+        self.list_folder(dir, visit).await
     }
 
     async fn stat(&mut self, path: &RemotePath) -> Result<Option<RemoteFile>, SourceError> {
@@ -400,6 +424,11 @@ impl Session for FtpSession {
         findings.extend(self.client.type_findings());
         findings.extend(self.client.entering_findings());
         findings.extend(self.client.account.learned.ways.findings());
+        findings.extend(self.client.account.learned.fatal.findings());
+        if self.client.account.learned.begins_unsaid.load(Ordering::Relaxed) {
+            let text = "the server sends data without the reply that announces data (150)";
+            findings.push(Finding::new("data connection", text));
+        }
         findings
     }
 

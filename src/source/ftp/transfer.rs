@@ -23,7 +23,21 @@ const REPLY_COMES: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// A data connection.
 #[derive(Debug)]
-pub(crate) struct FtpTransfer(FtpStream);
+pub(crate) struct FtpTransfer {
+    stream: FtpStream,
+    beginning: TransferStart,
+}
+
+/// How a transfer began.
+#[derive(Debug)]
+enum TransferStart {
+    /// With the reply that announces data.
+    Said,
+    /// With data.
+    Unsaid,
+    /// With data, and with this reply, which ends the transfer.
+    Ended(FtpReply),
+}
 
 impl AsyncRead for FtpTransfer {
     fn poll_read(
@@ -31,7 +45,7 @@ impl AsyncRead for FtpTransfer {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
+        Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
@@ -92,6 +106,10 @@ impl FtpClient {
                 extended = false;
                 continue;
             }
+            if matches!(stage, Stage::Asking | Stage::Connecting) {
+                // The command that is at stake was not sent.
+                self.at_stake.clear();
+            }
             return self.not_opened(scene, stage, error);
         }
     }
@@ -147,19 +165,45 @@ impl FtpClient {
                 Door::named(reply, extended).map_err(at(Stage::Asking))?
             }
         };
-        let data = if offset == 0 && self.hurries() {
+        let (data, beginning) = if offset == 0 && self.hurries() {
             self.enter_at_once(line, door).await?
         } else {
             self.enter(line, offset, door).await?
         };
-        Ok(FtpTransfer(match &self.connector {
+        let beginning = self.believed(&data, beginning).await?;
+        let stream = match &self.connector {
             Some(tls) => Either::Right(tls.connect(data).await.map_err(at(Stage::Reached))?),
             None => Either::Left(data),
-        }))
+        };
+        Ok(FtpTransfer { stream, beginning })
+    }
+
+    /// The end of a transfer that was not announced is believed if there are data, or if this
+    /// server is known to announce none: it may answer an earlier question.
+    async fn believed(
+        &self,
+        data: &TcpStream,
+        beginning: TransferStart,
+    ) -> Result<TransferStart, Stuck> {
+        match beginning {
+            TransferStart::Ended(reply)
+                if self.connector.is_some()
+                    || !(bytes_come(data).await
+                        || self.account.learned.begins_unsaid.load(Ordering::Relaxed)) =>
+            {
+                Err((Stage::Reached, Broken::Refused(reply)))
+            }
+            beginning => Ok(beginning),
+        }
     }
 
     /// Connects, then asks for the data.
-    async fn enter(&mut self, line: &[u8], offset: u64, door: Door) -> Result<TcpStream, Stuck> {
+    async fn enter(
+        &mut self,
+        line: &[u8],
+        offset: u64,
+        door: Door,
+    ) -> Result<(TcpStream, TransferStart), Stuck> {
         let data = door
             .enter(self.peer, &self.account, self.wanted)
             .await
@@ -171,13 +215,23 @@ impl FtpClient {
                 .await
                 .map_err(at(Stage::Reached))?;
         }
-        self.control.expect(line, BEGINS).await.map_err(at(Stage::Reached))?;
-        Ok(data)
+        self.control.send(&[line]).await.map_err(at(Stage::Reached))?;
+        let is_clear = self.connector.is_none();
+        let beginning = tokio::select! {
+            biased;
+            reply = self.control.reply() => begun(reply)?,
+            true = bytes_come(&data), if is_clear => TransferStart::Unsaid,
+        };
+        Ok((data, beginning))
     }
 
     /// Asks for the data while it connects: one round trip less. If the port cannot be reached
     /// after all, the server waits for us there, and this control connection is lost.
-    async fn enter_at_once(&mut self, line: &[u8], door: Door) -> Result<TcpStream, Stuck> {
+    async fn enter_at_once(
+        &mut self,
+        line: &[u8],
+        door: Door,
+    ) -> Result<(TcpStream, TransferStart), Stuck> {
         let account = self.account.clone();
         self.control.send(&[line]).await.map_err(at(Stage::Reached))?;
         let entering = async {
@@ -194,18 +248,32 @@ impl FtpClient {
             }
             entered.map_err(Broken::Io).map_err(at(Stage::ConnectingLate))
         };
-        let begun = async {
-            let reply = self.control.reply().await.map_err(at(Stage::Reached))?;
-            if BEGINS.contains(&reply.code) {
-                return Ok(());
-            }
-            if reply.code == NOT_CONNECTED {
+        let is_clear = self.connector.is_none();
+        let answer = self.control.reply();
+        tokio::pin!(entering, answer);
+        let judged = |reply: Result<FtpReply, Broken>| {
+            if matches!(&reply, Ok(reply) if reply.code == NOT_CONNECTED) {
                 // It may be one that does not wait for us.
                 account.learned.one_by_one.store(true, Ordering::Relaxed);
             }
-            Err((Stage::Reached, Broken::Refused(reply)))
+            begun(reply)
         };
-        tokio::try_join!(entering, begun).map(|(data, ())| data)
+        tokio::select! {
+            biased;
+            reply = &mut answer => {
+                let beginning = judged(reply)?;
+                Ok((entering.await?, beginning))
+            }
+            data = &mut entering => {
+                let data = data?;
+                let beginning = tokio::select! {
+                    biased;
+                    reply = &mut answer => judged(reply)?,
+                    true = bytes_come(&data), if is_clear => TransferStart::Unsaid,
+                };
+                Ok((data, beginning))
+            }
+        }
     }
 
     fn unopened(&self, scene: Scene<'_>, error: Broken, stage: Stage) -> SourceError {
@@ -255,9 +323,24 @@ impl FtpClient {
         let closing = async {
             // The server waits for our end of an encrypted connection; one that is gone already is
             // as good.
-            drop(transfer.0.shutdown().await);
-            drop(transfer);
-            let mut reply = self.control.reply().await?;
+            drop(transfer.stream.shutdown().await);
+            let FtpTransfer { stream, beginning } = transfer;
+            drop(stream);
+            let (said, mut reply) = match beginning {
+                // A server that announces this transfer all the same has ended another one.
+                TransferStart::Ended(_) if self.control.has_more() => {
+                    (true, self.control.reply().await?)
+                }
+                TransferStart::Ended(reply) => (false, reply),
+                TransferStart::Said => (true, self.control.reply().await?),
+                TransferStart::Unsaid => {
+                    let reply = self.control.reply().await?;
+                    ((100..200).contains(&reply.code), reply)
+                }
+            };
+            if !said {
+                self.account.learned.begins_unsaid.store(true, Ordering::Relaxed);
+            }
             // Some tell how far they are, or that they began once more.
             while (100..200).contains(&reply.code) {
                 reply = self.control.reply().await?;
@@ -275,6 +358,21 @@ const RESTARTS: &[u32] = &[350, 200, 250];
 const BEGINS: &[u32] = &[125, 150];
 /// The reply of a server that found nobody at the data port (RFC 959 §4.2).
 const NOT_CONNECTED: u32 = 425;
+
+/// What a reply to a command for a transfer begins.
+fn begun(reply: Result<FtpReply, Broken>) -> Result<TransferStart, Stuck> {
+    let reply = reply.map_err(at(Stage::Reached))?;
+    match reply.code {
+        code if BEGINS.contains(&code) => Ok(TransferStart::Said),
+        226 | 250 => Ok(TransferStart::Ended(reply)),
+        _ => Err((Stage::Reached, Broken::Refused(reply))),
+    }
+}
+
+/// Whether a byte comes before the connection ends.
+async fn bytes_come(data: &TcpStream) -> bool {
+    matches!(data.peek(&mut [0]).await, Ok(1))
+}
 
 fn at(stage: Stage) -> impl Fn(Broken) -> Stuck {
     move |error| (stage, error)

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::account::TransferType;
 use super::client::FtpClient;
+use super::fatal;
 use super::fault::{FtpReply, Scene};
 use super::known_ways::{WayRecord, Ways};
 use super::transfer::FtpOpened;
@@ -28,8 +29,8 @@ enum ListingWay {
 impl ListingWay {
     fn command(self) -> &'static [u8] {
         match self {
-            ListingWay::Facts => b"MLSD",
-            ListingWay::All => b"LIST -a",
+            ListingWay::Facts => fatal::MLSD,
+            ListingWay::All => fatal::LIST_ALL,
             ListingWay::Plain => b"LIST",
         }
     }
@@ -38,7 +39,7 @@ impl ListingWay {
         match self {
             ListingWay::Facts => Some(&ways.facts),
             ListingWay::All => Some(&ways.all),
-            ListingWay::Plain => None,
+            ListingWay::Plain => Some(&ways.plain),
         }
     }
 }
@@ -93,6 +94,18 @@ pub(super) async fn list(
     }
     match attempt(client, scene, dir, ListingWay::Plain, visit).await? {
         FolderAnswer::Entries => settle(client, scene, &failed, true),
+        // Nothing was ever listed: some know NLST alone, and say nothing to the rest.
+        FolderAnswer::Empty if !ways.tells_anything() => {
+            let mut visited = false;
+            let counted = &mut |listed| {
+                visited = true;
+                visit(listed);
+            };
+            by_name(client, scene, dir, Vec::new(), counted).await?;
+            if !visited {
+                settle(client, scene, &failed, false);
+            }
+        }
         FolderAnswer::NoEntry | FolderAnswer::Empty => settle(client, scene, &failed, false),
         FolderAnswer::Unreadable(lines) => {
             settle(client, scene, &failed, true);
@@ -210,8 +223,26 @@ fn settle(
     }
 }
 
-/// Lists in one way. Lines that cannot be parsed wait for the first that can.
+/// Lists in one way, which may be more than the server survives as long as it never worked.
 async fn attempt(
+    client: &mut FtpClient,
+    scene: Scene<'_>,
+    dir: &RemotePath,
+    way: ListingWay,
+    visit: &mut (dyn FnMut(Listed) + Send),
+) -> Result<FolderAnswer, SourceError> {
+    let is_option = way != ListingWay::Plain;
+    let is_known = way.known(&client.account.learned.ways).is_none_or(WayRecord::works);
+    if is_option && !is_known {
+        client.puts_at_stake(way.command());
+    }
+    let told = listed_by(client, scene, dir, way, visit).await?;
+    client.nothing_at_stake();
+    Ok(told)
+}
+
+/// Lists in one way. Lines that cannot be parsed wait for the first that can.
+async fn listed_by(
     client: &mut FtpClient,
     scene: Scene<'_>,
     dir: &RemotePath,
@@ -360,7 +391,18 @@ pub(super) fn time_of(told: &[u8]) -> Option<ModifiedTime> {
 /// Some servers refuse to list an empty directory instead of listing nothing.
 fn nothing_there(scene: Scene<'_>, reply: &FtpReply) -> Result<(), SourceError> {
     match reply.code {
-        450 | 550 if reply.says(&["no files", "directory is empty", "empty directory"]) => Ok(()),
+        450 | 550
+            if reply.says(&[
+                "no files",
+                "directory is empty",
+                "empty directory",
+                // z/OS, of a level of names and of a library.
+                "no data sets found",
+                "no members found",
+            ]) =>
+        {
+            Ok(())
+        }
         _ => Err(scene.refused(reply)),
     }
 }

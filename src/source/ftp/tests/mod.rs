@@ -10,6 +10,7 @@ mod handshakes;
 mod logging_in;
 #[cfg(unix)]
 mod names;
+mod odd;
 mod quirks;
 mod scripted;
 mod text;

@@ -17,6 +17,8 @@ pub enum Said {
     Data(&'static str),
     /// Data, between 150 and these words.
     Ends(&'static str, &'static str),
+    /// Data, and these words behind them.
+    Bare(&'static str, &'static str),
     /// Nothing: the connection ends.
     HangsUp,
     /// What any server says to it.
@@ -135,12 +137,13 @@ async fn serve(
             Said::Usual => usual(line),
             said => said,
         };
-        let (said, last) = match said {
-            Said::Ends(data, last) => (Said::Data(data), last),
-            said => (said, "226 done"),
+        let (said, first, last) = match said {
+            Said::Ends(data, last) => (Said::Data(data), "150 here\r\n", last),
+            Said::Bare(data, last) => (Said::Data(data), "", last),
+            said => (said, "150 here\r\n", "226 done"),
         };
         let reply = match said {
-            Said::Ends(..) => unreachable!("it was taken apart"),
+            Said::Ends(..) | Said::Bare(..) => unreachable!("it was taken apart"),
             Said::HangsUp => return Ok(()),
             Said::Reply(reply) => format!("{reply}\r\n"),
             Said::Usual => {
@@ -150,7 +153,7 @@ async fn serve(
                 format!("229 Entering Extended Passive Mode (|||{port}|)\r\n")
             }
             Said::Data(data) => {
-                stream.write_all(b"150 here\r\n").await?;
+                stream.write_all(first.as_bytes()).await?;
                 if let Some(listener) = door.take() {
                     data_stream = Some(listener.accept().await?.0);
                 }

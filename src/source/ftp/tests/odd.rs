@@ -1,0 +1,177 @@
+//! Servers that leave words out, and servers that end the connection over commands.
+
+use super::scripted::{Said, Scripted};
+use super::*;
+
+const LINES: &str = "-rw-r--r-- 1 f f 6 Jan 10 2024 a.csv\r\n";
+const FEATURES: &str = "211-Features:\r\n UTF8\r\n MLST type*;size*;modify;\r\n211 End";
+
+fn told(session: &dyn Session, text: &str) -> bool {
+    session.describe().iter().any(|found| found.text.contains(text))
+}
+
+#[tokio::test]
+async fn data_that_no_reply_announces_are_read() {
+    for last in ["226 done", "150 late\r\n226 done", "250 done"] {
+        let server = Scripted::new(move |line| match line.split(' ').next().unwrap_or_default() {
+            "LIST" => Said::Bare(LINES, last),
+            "RETR" => Said::Bare("hello\n", last),
+            _ => Said::Usual,
+        })
+        .await;
+        let mut session = server.session().await;
+        for _ in 0..2 {
+            assert_eq!(list(&mut session, "/out").await.unwrap().len(), 1, "{last}");
+            let file = file("/out/a.csv", 6);
+            assert_eq!(fetch(&mut session, &file, 0).await.unwrap(), b"hello\n", "{last}");
+        }
+        assert_eq!(told(&*session, "without the reply"), !last.starts_with("150"), "{last}");
+        assert_eq!(server.times("USER"), 1, "{last}");
+    }
+}
+
+#[tokio::test]
+async fn more_data_than_any_buffer_holds_come_without_a_word() {
+    let data: &'static str = Box::leak("0123456789abcdef".repeat(1 << 19).into_boxed_str());
+    let server = Scripted::new(move |line| match line.split(' ').next().unwrap_or_default() {
+        "RETR" => Said::Bare(data, "226 done"),
+        _ => Said::Usual,
+    })
+    .await;
+    let mut session = server.session().await;
+    for _ in 0..2 {
+        let file = file("/out/big", data.len() as u64);
+        assert!(fetch(&mut session, &file, 0).await.unwrap() == data.as_bytes());
+    }
+}
+
+#[tokio::test]
+async fn an_end_without_data_is_no_empty_folder_unless_the_server_announces_none() {
+    let server = Scripted::new(|line| match line {
+        "LIST" | "LIST -a" => Said::Bare("", "226 done"),
+        _ => Said::Usual,
+    })
+    .await;
+    check_error(list(&mut server.session().await, "/out").await, Class::Protocol, true);
+    let here = std::sync::Mutex::new(String::new());
+    let server = Scripted::new(move |line| match line {
+        line if line.starts_with("CWD ") => {
+            *here.lock().unwrap() = line[4..].to_owned();
+            Said::Usual
+        }
+        "LIST" | "LIST -a" if *here.lock().unwrap() == "/empty" => Said::Bare("", "226 done"),
+        "LIST" | "LIST -a" => Said::Bare(LINES, "226 done"),
+        _ => Said::Usual,
+    })
+    .await;
+    let mut session = server.session().await;
+    for (dir, entries) in [("/out", 1), ("/empty", 0), ("/out", 1)] {
+        assert_eq!(list(&mut session, dir).await.unwrap().len(), entries, "{dir}");
+    }
+}
+
+#[tokio::test]
+async fn a_command_that_ends_the_connection_is_left_out_after_the_second_time() {
+    for fatal in ["FEAT", "OPTS UTF8 ON", "OPTS MLST type;size;modify;", "MLSD", "LIST -a"] {
+        let server = Scripted::new(move |line| match line {
+            line if line == fatal => Said::HangsUp,
+            "FEAT" if fatal == "LIST -a" => Said::Usual,
+            "FEAT" => Said::Reply(FEATURES),
+            "MLSD" => Said::Data("type=file;size=6;modify=20240110101112; a.csv\r\n"),
+            "LIST" | "LIST -a" => Said::Data(LINES),
+            _ => Said::Usual,
+        })
+        .await;
+        for _ in 0..2 {
+            let mut session = server.session().await;
+            assert_eq!(list(&mut session, "/out").await.unwrap().len(), 1, "{fatal}");
+            assert!(told(&*session, &format!("ends the connection over `{fatal}`")), "{fatal}");
+        }
+        assert_eq!((server.times(fatal), server.times("USER")), (2, 4), "{fatal}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_is_lost_once_costs_no_command() {
+    let lost = std::sync::atomic::AtomicBool::new(false);
+    let server = Scripted::new(move |line| match line {
+        "OPTS UTF8 ON" if !lost.swap(true, Ordering::SeqCst) => Said::HangsUp,
+        "FEAT" => Said::Reply(FEATURES),
+        _ => Said::Usual,
+    })
+    .await;
+    for _ in 0..2 {
+        assert!(!told(&*server.session().await, "ends the connection"));
+    }
+    assert_eq!((server.times("OPTS UTF8 ON"), server.times("USER")), (3, 3));
+}
+
+#[tokio::test]
+async fn a_server_that_says_goodbye_after_it_refused_an_option() {
+    let refused = std::sync::atomic::AtomicBool::new(false);
+    let server = Scripted::new(move |line| match line {
+        "USER demo" => {
+            refused.store(false, Ordering::SeqCst);
+            Said::Usual
+        }
+        "FEAT" => Said::Reply(FEATURES),
+        line if line.starts_with("OPTS UTF8") => {
+            refused.store(true, Ordering::SeqCst);
+            Said::Reply("500 unknown")
+        }
+        _ if refused.load(Ordering::SeqCst) => Said::HangsUp,
+        _ => Said::Usual,
+    })
+    .await;
+    assert!(told(&*server.session().await, "over `OPTS UTF8 ON`"));
+}
+
+/// <https://github.com/robinrodricks/FluentFTP/issues/1735>
+#[tokio::test]
+async fn a_server_that_lists_nothing_and_tells_names_is_listed_by_names() {
+    let server = Scripted::new(|line| match line {
+        "LIST" | "LIST -a" => Said::Data(""),
+        "NLST" => Said::Data("a.csv\r\n"),
+        _ => Said::Usual,
+    })
+    .await;
+    let mut session = server.session().await;
+    for _ in 0..2 {
+        let listed = list(&mut session, "/out").await.unwrap();
+        assert!(matches!(&listed[..], [Listed::File(file)] if file.size == Some(6)), "{listed:?}");
+    }
+    assert!(told(&*session, "names come from NLST"));
+    // A folder that is empty costs one question more, and only as long as nothing was listed.
+    for nlst in ["450 No files", "550 nothing there", "226 done"] {
+        let here = std::sync::Mutex::new(String::new());
+        let server = Scripted::new(move |line| match line {
+            line if line.starts_with("CWD ") => {
+                *here.lock().unwrap() = line[4..].to_owned();
+                Said::Usual
+            }
+            "LIST" | "LIST -a" if *here.lock().unwrap() == "/out" => Said::Data(LINES),
+            "LIST" | "LIST -a" => Said::Data(""),
+            "NLST" if nlst.starts_with('2') => Said::Data(""),
+            "NLST" => Said::Reply(nlst),
+            _ => Said::Usual,
+        })
+        .await;
+        let mut session = server.session().await;
+        for (dir, entries) in [("/empty", 0), ("/out", 1), ("/empty", 0), ("/empty", 0)] {
+            assert_eq!(list(&mut session, dir).await.unwrap().len(), entries, "{dir} {nlst}");
+        }
+        assert_eq!(server.times("NLST"), 1, "{nlst}");
+    }
+}
+
+#[tokio::test]
+async fn an_empty_level_of_names_of_a_mainframe_is_an_empty_folder() {
+    for words in ["550 No data sets found.", "550 No members found."] {
+        let server = Scripted::new(move |line| match line {
+            "LIST" | "LIST -a" => Said::Reply(words),
+            _ => Said::Usual,
+        })
+        .await;
+        assert_eq!(list(&mut server.session().await, "/out").await.unwrap(), []);
+    }
+}
