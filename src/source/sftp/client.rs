@@ -127,7 +127,8 @@ impl Client {
             (_, PacketReply::Version { version, extensions }) => (version, extensions),
             _ => return Err(Malformed("it does not begin with its version").into()),
         };
-        if version != packet::VERSION {
+        // Version 2 is version 3 without links, and without words in a status.
+        if !(packet::LEAST_VERSION..=packet::VERSION).contains(&version) {
             return Err(Malformed("it does not speak SFTP version 3").into());
         }
         let (outbox, letters) = mpsc::unbounded_channel();

@@ -8,6 +8,8 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 /// The version that both sides speak.
 pub const VERSION: u32 = 3;
+/// The oldest version that is answered for.
+pub(crate) const LEAST_VERSION: u32 = 2;
 
 /// What a status reply says. Servers may send any other number.
 pub mod status {

@@ -16,6 +16,7 @@ use crate::source::sftp::reading::SftpReading;
 async fn play(
     stream: DuplexStream,
     pace: Duration,
+    version: u32,
     answer: impl Fn(u32, Request) -> Option<Bytes>,
 ) {
     let (read, mut write) = tokio::io::split(stream);
@@ -24,7 +25,7 @@ async fn play(
         let (id, request) = Request::decode(body).expect("the client speaks properly");
         let bytes = match request {
             Request::Init { .. } => {
-                PacketReply::Version { version: 3, extensions: Vec::new() }.encode(0)
+                PacketReply::Version { version, extensions: Vec::new() }.encode(0)
             }
             Request::Open { .. } => PacketReply::Handle(Bytes::from_static(b"h")).encode(id),
             request => match answer(id, request) {
@@ -45,8 +46,16 @@ async fn read(
     pace: Duration,
     answer: impl Fn(u32, Request) -> Option<Bytes> + Send + 'static,
 ) -> Result<usize, ClientError> {
+    read_from(3, pace, answer).await
+}
+
+async fn read_from(
+    version: u32,
+    pace: Duration,
+    answer: impl Fn(u32, Request) -> Option<Bytes> + Send + 'static,
+) -> Result<usize, ClientError> {
     let (ours, theirs) = tokio::io::duplex(64 << 10);
-    tokio::spawn(play(theirs, pace, answer));
+    tokio::spawn(play(theirs, pace, version, answer));
     let client = Client::start(
         ours,
         SessionTerms::new(Duration::from_millis(200), MinimumRate::default()),
@@ -65,6 +74,28 @@ async fn read(
 async fn check(words: &str, answer: impl Fn(u32, Request) -> Option<Bytes> + Send + 'static) {
     let error = read(Duration::ZERO, answer).await.expect_err(words).to_string();
     assert!(error.contains(words), "{error}");
+}
+
+/// An ancient server: <https://github.com/hierynomus/sshj/issues/13>.
+#[tokio::test]
+async fn a_server_of_version_2_has_no_words_in_its_status() {
+    let status = |id: u32, code: u32| {
+        let body = [&[101][..], &id.to_be_bytes()[..], &code.to_be_bytes()[..]].concat();
+        let length = u32::try_from(body.len()).expect("it is short").to_be_bytes();
+        Bytes::from([&length[..], &body[..]].concat())
+    };
+    let answer = move |id: u32, request: Request| match request {
+        Request::Read { offset: 0, .. } => {
+            Some(PacketReply::Data(Bytes::from_static(b"hello\n")).encode(id))
+        }
+        Request::Read { .. } => Some(status(id, 1)),
+        _ => Some(status(id, 0)),
+    };
+    assert_eq!(read_from(2, Duration::ZERO, answer).await.expect("it is read"), 6);
+    for version in [1, 4] {
+        let refused = read_from(version, Duration::ZERO, |_, _| None).await;
+        assert!(refused.expect_err("another protocol").to_string().contains("SFTP version 3"));
+    }
 }
 
 #[tokio::test]
@@ -117,7 +148,7 @@ async fn a_slow_line_is_no_silent_one() {
 async fn a_handle_that_comes_back_while_its_former_file_is_being_read_ends_the_channel() {
     let (ours, theirs) = tokio::io::duplex(64 << 10);
     // Answers every OPEN by the same handle and every CLOSE, but no READ.
-    tokio::spawn(play(theirs, Duration::ZERO, |id, request| match request {
+    tokio::spawn(play(theirs, Duration::ZERO, 3, |id, request| match request {
         Request::Close { .. } => {
             Some(PacketReply::Status { code: status::OK, message: Bytes::new() }.encode(id))
         }
