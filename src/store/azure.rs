@@ -50,6 +50,9 @@ pub(crate) use crate::store::azure::principal::{
     Certified, PUBLIC_AUTHORITY, Principal, PrincipalProof,
 };
 pub use crate::store::azure::queue::{AzureQueue, QueueSettings, illegal_queue};
+#[cfg(feature = "testing")]
+pub use crate::store::azure::refusals::refusal_codes;
+pub(crate) use crate::store::azure::sas::SasTimes;
 pub use crate::store::azure::sas::lacking;
 pub use crate::store::azure::settings::{
     AzureSettings, ContainerCreation, Credential, Timeouts, TrustedRoots,
@@ -143,7 +146,7 @@ impl Store for AzureStore {
                 })
             }
             Err(error) if code_of(&error) == Some("BlobNotFound") => Ok(None),
-            Err(error) => Err(self.failed(op, name, &error)),
+            Err(error) => Err(self.in_words(op, name, error).await),
         }
     }
 

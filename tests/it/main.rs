@@ -49,6 +49,9 @@ mod fuzz;
 mod handler;
 #[cfg(test)]
 #[cfg(unix)]
+mod hns;
+#[cfg(test)]
+#[cfg(unix)]
 mod identity;
 #[cfg(test)]
 #[cfg(unix)]
@@ -84,6 +87,9 @@ mod parity;
 #[cfg(test)]
 #[cfg(unix)]
 mod recipes;
+#[cfg(test)]
+#[cfg(unix)]
+mod refusal_hints;
 #[cfg(test)]
 #[cfg(unix)]
 mod refused_storage;

@@ -320,3 +320,50 @@ fn tags_without_their_right_are_told_by_check_and_by_a_run() {
     world.ferry.run(&["check"]).code(3).says(&["placement", "1 index tags", need]);
     world.ferry.run(&["run"]).code(1).says(&[need]);
 }
+
+#[test]
+fn a_look_that_is_refused_without_words_is_told_with_those_of_a_read() {
+    const REFUSED: &str = "403 Forbidden\r\nx-ms-error-code: AuthenticationFailed";
+    const WORDS: &str = "<Error><Code>AuthenticationFailed</Code><Message>Server failed to \
+        authenticate the request.\nRequestId:1</Message><AuthenticationErrorDetail>Signature not \
+        valid in the specified time frame: Start [a] - Expiry [b] - Current [c]\n\
+        </AuthenticationErrorDetail></Error>";
+    let rules = vec![every("HEAD", "", REFUSED, ""), every("GET", "", REFUSED, WORDS)];
+    let Some(world) = World::new(rules, &["a.txt"]) else { return };
+    for command in ["check", "run"] {
+        world.ferry.run(&[command]).code(3).says(&[
+            "Signature not valid in the specified time frame: Start [a] - Expiry [b]",
+            "hint: copy the key or the SAS anew",
+        ]);
+    }
+}
+
+#[test]
+fn a_signature_that_ran_out_or_does_not_count_yet_is_told_with_its_time() {
+    let Some(azurite) = Azurite::shared() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let source = format!("url = \"file://{}\"\n", folder.path().display());
+    let direct = azure(azurite, &Azurite::container("signed"));
+    let endpoint = direct
+        .split("BlobEndpoint=")
+        .nth(1)
+        .and_then(|rest| rest.split(';').next())
+        .expect("an endpoint");
+    let with = |times: &str| {
+        let sas = format!("sv=2021-06-08&ss=b&srt=co&sp=rwdlac&{times}&sig=Y2FuYXJ5");
+        let destination =
+            format!("endpoint = \"{endpoint}\"\ncontainer = \"landing\"\nsas = \"{sas}\"\n");
+        Ferry::between(&source, &destination)
+    };
+    for (times, words) in [
+        ("se=2020-01-01T00:00:00Z", "the SAS ran out at 2020-01-01T00:00:00Z (`se`)"),
+        ("st=2089-01-01&se=2090-01-01", "the SAS counts from 2089-01-01T00:00:00Z on (`st`)"),
+    ] {
+        for command in ["check", "run"] {
+            with(times).run(&[command]).code(3).says(&[words, "hint: make a new SAS"]);
+        }
+    }
+    let done = with("se=2090-01-01T00:00:00Z").run(&["check"]).code(3);
+    let done = done.says(&["a shared access signature, good until 2090-01-01T00:00:00Z"]);
+    assert!(!done.out.contains("Y2FuYXJ5") && !done.out.contains("ran out"), "{}", done.out);
+}

@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use time::format_description::well_known::Rfc3339;
+
 use super::file_system::{self, OtherMachines};
 use super::lines::{CheckLine, CheckLines};
 use super::rights::{Probe, in_time};
@@ -12,7 +14,9 @@ use crate::model::BlobName;
 use crate::model::failure::Class;
 use crate::source::file;
 use crate::store::azure::AzureIdentity;
-use crate::store::azure::{Principal, PrincipalProof, TrustedRoots, Whose, whose};
+use crate::store::azure::{
+    Credential, Principal, PrincipalProof, SasTimes, TrustedRoots, Whose, whose,
+};
 use crate::store::contract::{Leased, Store, StoreError, StoreKind};
 use crate::store::holder::Holder;
 use crate::store::placement::Placement;
@@ -45,6 +49,16 @@ fn words(account: &Account) -> &'static str {
             "whoever is logged in with `az login`"
         }
     }
+}
+
+/// As [`words`], with the last moment of a signature that tells one.
+fn signed(account: &Account) -> String {
+    let ends = match account {
+        Account::Sas { sas, .. } => SasTimes::of(&Credential::Sas(sas.clone())).ends(),
+        _ => None,
+    };
+    let ends = ends.and_then(|ends| ends.format(&Rfc3339).ok());
+    ends.map_or(words(account).into(), |ends| format!("{}, good until {ends}", words(account)))
 }
 
 /// A place that blobs or state go to.
@@ -145,7 +159,7 @@ async fn identity(
             _ => lines.tell(match open::lacking(&place.section, place.destination) {
                 Some(problem) => CheckLine::wrong("identity", Class::StoreAuth, problem)
                     .hint("make one with the permissions rwdlac"),
-                None => CheckLine::ok("identity", words(account)),
+                None => CheckLine::ok("identity", signed(account)),
             }),
         }
     }

@@ -297,18 +297,17 @@ impl CheckSeen {
         let now = time::OffsetDateTime::now_utc();
         match self.newest {
             Some(newest) if newest > now + FUTURE => {
-                let minutes = (newest - now).whole_minutes();
-                let text = format!("the newest file is dated {minutes} minutes in the future");
+                let text = format!("the newest file is dated {} in the future", span(newest - now));
                 lines.tell(
                     CheckLine::note("clock", text)
                         .hint("the server's clock or zone is wrong, or this machine's"),
                 );
             }
             Some(newest) => {
-                let age = (now - newest).whole_minutes().max(0);
+                let age = span(now - newest);
                 lines.tell(CheckLine::ok(
                     "clock",
-                    format!("the newest file is {age} minutes old, by the two clocks"),
+                    format!("the newest file is {age} old, by the two clocks"),
                 ));
             }
             None => {}
@@ -379,9 +378,32 @@ fn is_elsewhere(_source: &Source, _target: &RemotePath) -> bool {
     false
 }
 
+/// A time as people count it: in minutes, hours or days.
+fn span(time: time::Duration) -> String {
+    match (time.whole_minutes(), time.whole_hours(), time.whole_days()) {
+        (minutes, ..2, _) => number_of(minutes.max(0), "minute"),
+        (_, hours, ..2) => number_of(hours, "hour"),
+        (_, _, days) => number_of(days, "day"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::top_only;
+    use super::{span, top_only};
+
+    #[test]
+    fn a_time_is_told_as_people_count_it() {
+        for (minutes, told) in [
+            (-3, "0 minutes"),
+            (1, "1 minute"),
+            (119, "119 minutes"),
+            (120, "2 hours"),
+            (2 * 24 * 60, "2 days"),
+            (100_423, "69 days"),
+        ] {
+            assert_eq!(span(time::Duration::minutes(minutes)), told);
+        }
+    }
 
     #[test]
     fn patterns_of_the_top_folder_are_told_in_the_form_for_all_folders() {

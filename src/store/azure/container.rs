@@ -8,7 +8,9 @@ use azure_core::http::StatusCode;
 use azure_storage_blob::models::{BlobClientDownloadOptions, HttpRange};
 use azure_storage_blob::{BlobClient, BlobContainerClient};
 use bytes::Bytes;
+use time::OffsetDateTime;
 
+use super::sas::{NEW_SAS, SasTimes};
 use super::{answer, client};
 use crate::model::{BlobName, BoxError};
 use crate::store::azure::conditions::code_of;
@@ -27,6 +29,8 @@ pub struct AzureStore {
     pub(super) creation: ContainerCreation,
     pub(super) page: Option<u16>,
     pub(super) clock: client::StorageClock,
+    /// When the credential counts, if it is a signature.
+    pub(super) times: SasTimes,
     /// Whether a listing has shown a directory: the account has a hierarchical namespace then.
     pub(super) has_directories: AtomicBool,
 }
@@ -50,6 +54,7 @@ impl AzureStore {
             return Err(unusable(why.into()));
         }
         let clock = client::StorageClock::default();
+        let times = SasTimes::of(&settings.credential);
         let container = client::container(&settings, &clock).map_err(unusable)?;
         Ok(Self {
             container,
@@ -58,6 +63,7 @@ impl AzureStore {
             creation: settings.creation,
             page: settings.page,
             clock,
+            times,
             has_directories: AtomicBool::new(false),
         })
     }
@@ -72,7 +78,32 @@ impl AzureStore {
         name: &BlobName,
         error: &azure_core::Error,
     ) -> StoreError {
-        fail(op, name.as_str(), &self.address, error)
+        let error = fail(op, name.as_str(), &self.address, error);
+        // By the service's clock.
+        let now = OffsetDateTime::now_utc() - self.clock.ahead().unwrap_or_default();
+        let outside = self.times.outside(now).filter(|_| error.kind == StoreKind::Denied);
+        let Some(why) = outside else { return error };
+        let cause = std::error::Error::source(&error).map_or(String::new(), ToString::to_string);
+        self.refused(op, name, StoreKind::Denied, format!("{why}; {cause}")).with_hint(NEW_SAS)
+    }
+
+    /// The refusal of a look at `name`: answers to HEAD carry no words, those to GET do.
+    pub(super) async fn in_words(
+        &self,
+        op: &'static str,
+        name: &BlobName,
+        error: azure_core::Error,
+    ) -> StoreError {
+        let told = self.failed(op, name, &error);
+        if told.kind != StoreKind::Denied {
+            return told;
+        }
+        match self.blob(name).download(None).await {
+            Err(error) => Some(self.failed(op, name, &error)),
+            Ok(_) => None,
+        }
+        .filter(|worded| worded.kind == StoreKind::Denied)
+        .unwrap_or(told)
     }
 
     pub(super) fn refused(

@@ -66,7 +66,9 @@ pub(crate) fn fail_under(
                 .with_hint(INTERCEPTED)
         }
         ErrorKind::Connection | ErrorKind::Io => {
-            StoreError::new(op, name, address, StoreKind::Unavailable, causes(error))
+            let causes = causes(error);
+            let hint = hint_of_lost(&causes);
+            StoreError::new(op, name, address, StoreKind::Unavailable, causes).with_hint(hint)
         }
         // Not what the service writes: a proxy's page, or an answer cut off.
         ErrorKind::DataConversion => StoreError::new(
@@ -112,10 +114,15 @@ fn told(status: u16, code: &str, refusal: &StoreRefusal, response: Option<&RawRe
     {
         text.push_str(&format!(": {message}"));
     }
+    let detail = response.and_then(|response| detail_in(response.body()));
+    if let Some(detail) = detail.as_ref().filter(|_| !code.is_empty()) {
+        text.push_str(&format!(" {detail}"));
+    }
     let skew = header("date").filter(|_| refusal.kind == StoreKind::Denied);
     let skew = skew.and_then(|date| azure_core::time::parse_rfc7231(date).ok()).and_then(skewed);
-    if let Some(more) =
-        skew.or_else(|| Some(refusal.text.to_owned()).filter(|text| !text.is_empty()))
+    if let Some(more) = skew
+        .or_else(|| Some(refusal.text.to_owned()).filter(|text| !text.is_empty()))
+        .filter(|more| detail.is_none() || more != refusal.text)
     {
         text.push_str(&format!("; {more}"));
     }
@@ -134,6 +141,38 @@ fn message_in(body: &[u8]) -> Option<String> {
     let (_, rest) = body.split_once("<Message>")?;
     let message = rest.split(['\n', '<']).next()?.trim();
     (!message.is_empty()).then(|| message.chars().take(300).collect())
+}
+
+/// The first sentence of `<AuthenticationErrorDetail>`: it says which of many reasons it was. What
+/// was signed, which follows, helps nobody.
+fn detail_in(body: &[u8]) -> Option<String> {
+    let body = std::str::from_utf8(body).ok()?;
+    let (_, rest) = body.split_once("<AuthenticationErrorDetail>")?;
+    let detail = rest.split(['\n', '<']).next()?;
+    let detail = detail.split("String to sign").next()?.split("The MAC signature").next()?.trim();
+    (!detail.is_empty()).then(|| detail.chars().take(300).collect())
+}
+
+const PROXY_LOGIN: &str = "the proxy wants a login: write it into HTTPS_PROXY \
+    (`http://user:password@proxy:8080`), or leave storage out of the proxy with NO_PROXY";
+const PROXY: &str = "the way to storage leads by the proxy that HTTPS_PROXY names, which does not \
+    let it through: see that the proxy is right, or leave storage out of it with NO_PROXY";
+const NO_NAME: &str = "no name service knows storage's host: see that the account's name or the \
+    endpoint is spelled right, and that this machine's name service works";
+const NOBODY: &str = "nobody listens there: see that the endpoint and its port are right, and that \
+    no firewall is between";
+
+/// What to do about a connection that was not made, by what its causes say; empty: what its class
+/// says. The client tells these causes in words only.
+fn hint_of_lost(causes: &str) -> &'static str {
+    let says = |words: &str| causes.contains(words);
+    match () {
+        () if says("proxy authorization required") => PROXY_LOGIN,
+        () if says("tunnel error") => PROXY,
+        () if says("dns error") => NO_NAME,
+        () if says("Connection refused") => NOBODY,
+        () => "",
+    }
 }
 
 fn skewed(theirs: OffsetDateTime) -> Option<String> {
@@ -314,6 +353,43 @@ mod tests {
         );
         let skewed = answer(403, &[("date", "Mon, 01 Jan 2001 00:00:00 GMT".into())], body);
         assert!(skewed.contains("ahead of the service's"), "{skewed}");
+    }
+
+    #[test]
+    fn what_was_wrong_with_a_signature_is_told_in_the_service_s_words() {
+        let body = "<Error><Code>AuthenticationFailed</Code><Message>Server failed to \
+            authenticate the request.\nRequestId:1</Message><AuthenticationErrorDetail>Signature \
+            did not match. String to sign used was account\nrwl\n</AuthenticationErrorDetail>\
+            </Error>";
+        assert_eq!(
+            answer(403, &[], body),
+            "Denied None writing `b` in store: AuthenticationFailed (403): Server failed to \
+             authenticate the request. Signature did not match."
+        );
+        let body = "<Error><Code>AuthenticationFailed</Code></Error>";
+        assert!(answer(403, &[], body).contains("of a key that was renewed since"));
+    }
+
+    #[test]
+    fn an_answer_of_something_in_between_accuses_no_credential() {
+        let told = answer(403, &[], "<html>blocked</html>");
+        assert!(told.contains("not from storage itself"), "{told}");
+        assert!(!told.contains("the SAS"), "{told}");
+        assert!(refusals::of(403, "").hint.contains("web filter"));
+        assert!(refusals::of(502, "").hint.is_empty());
+    }
+
+    #[test]
+    fn a_connection_that_is_not_made_has_its_own_hint() {
+        for (causes, words) in [
+            ("no connection: tunnel error: proxy authorization required", "wants a login"),
+            ("no connection: tunnel error: tcp connect error: Connection refused", "the proxy"),
+            ("no connection: dns error: failed to lookup address", "name service"),
+            ("no connection: tcp connect error: Connection refused (os error 111)", "listens"),
+        ] {
+            assert!(hint_of_lost(causes).contains(words), "{causes}");
+        }
+        assert_eq!(hint_of_lost("timed out"), "");
     }
 
     #[test]

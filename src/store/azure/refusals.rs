@@ -138,6 +138,7 @@ pub(crate) const REFUSALS: &[StoreRefusal] = &{
             has the permissions rwcadl",
             "give the credential the right that it lacks; a new role takes some minutes to count",
         ),
+        row("AuthenticationFailed", Denied, Never, NOT_ACCEPTED, SIGN_ANEW),
         row("InvalidAuthenticationInfo", Denied, Never, WRONG_TOKEN, TOKEN),
         row("InvalidAuthenticationInfo.Audience", Denied, Never, WRONG_TOKEN, TOKEN),
         row(
@@ -154,8 +155,9 @@ pub(crate) const REFUSALS: &[StoreRefusal] = &{
             Never,
             "check the account's network rules (firewall, private endpoint), the SAS's services \
             and resource types (it needs `ss=b`, `srt=co`), the key",
-            "let this machine's network through the account's firewall (its address, its subnet or \
-            a private endpoint); if it is let through, give a key or SAS that is meant for blobs",
+            "see whether the account's firewall lets this machine's network through (its address, \
+            its subnet or a private endpoint); if it does, see that the key or SAS is the \
+            account's own, whole, and meant for blobs",
         ),
         row(
             "AuthorizationSourceIPMismatch",
@@ -308,11 +310,28 @@ pub(crate) const REFUSALS: &[StoreRefusal] = &{
     ]
 };
 
+/// The codes of the table.
+#[cfg(feature = "testing")]
+pub fn refusal_codes() -> Vec<&'static str> {
+    REFUSALS.iter().map(|row| row.code).collect()
+}
+
 const TOKEN: &str = "see that the identity is of the account's tenant, and that \
     `AZURE_AUTHORITY_HOST` names the account's cloud";
 
 const WRONG_TOKEN: &str = "the token is not for storage: it has run out, is of another tenant than \
     the account, or is for another audience than https://storage.azure.com";
+
+const NOT_ACCEPTED: &str = "the key or signature is not accepted: it may be another account's, \
+    cut short, run out, or of a key that was renewed since";
+
+const SIGN_ANEW: &str = "copy the key or the SAS anew, whole; a renewed key ends the old one and \
+    every SAS that it signed. See that this machine's clock is right";
+
+/// What to do where the answer is not storage's own.
+const BETWEEN: &str = "something between this machine and storage answers in its place, as a proxy \
+    or a web filter: have storage's host let through, or leave storage out of the proxy with \
+    NO_PROXY; see that the endpoint is storage's";
 
 /// Said of a refusal of a credential that stands in no row.
 const CHECK_CREDENTIAL: &str =
@@ -333,8 +352,11 @@ pub fn of(status: u16, code: &str) -> StoreRefusal {
         (_, 408 | 429 | 500 | 502 | 503 | 504) => (StoreKind::Unavailable, RetryRule::Soon),
         _ => (StoreKind::Rejected, RetryRule::Never),
     };
-    let text = if kind == StoreKind::Denied { CHECK_CREDENTIAL } else { "" };
-    row("", kind, again, text, "")
+    match (code, status) {
+        ("", ..500) => row("", kind, again, "", BETWEEN),
+        _ if kind == StoreKind::Denied => row("", kind, again, CHECK_CREDENTIAL, ""),
+        _ => row("", kind, again, "", ""),
+    }
 }
 
 #[cfg(test)]

@@ -264,8 +264,24 @@ pub fn verify(azurite: &Azurite, container: &str, root: &Path, base: &str, more:
 
 /// A store of the library at this container, to look at what the program did.
 pub fn look(azurite: &Azurite, container: &str) -> blobferry::store::azure::AzureStore {
+    look_by(&azurite.connection_string(), container)
+}
+
+/// As [`look`], through the proxy at `address`.
+pub fn look_at(
+    azurite: &Azurite,
+    container: &str,
+    address: &str,
+) -> blobferry::store::azure::AzureStore {
+    let connection = azurite.connection_string();
+    let direct = connection.split("BlobEndpoint=http://").nth(1).expect("an endpoint");
+    let direct = direct.split('/').next().expect("an address").to_owned();
+    look_by(&connection.replace(&direct, address), container)
+}
+
+fn look_by(connection: &str, container: &str) -> blobferry::store::azure::AzureStore {
     use blobferry::store::azure::{AzureSettings, AzureStore, parse_connection_string};
-    let secret = blobferry::model::Secret::new(azurite.connection_string());
+    let secret = blobferry::model::Secret::new(connection);
     let connection = parse_connection_string(&secret).expect("a connection string");
     AzureStore::new(AzureSettings::new(
         connection.blob,

@@ -125,12 +125,12 @@ impl Proxy {
     }
 }
 
-struct Request {
-    head: String,
-    body: Vec<u8>,
+pub(super) struct Request {
+    pub head: String,
+    pub body: Vec<u8>,
 }
 
-async fn read_request(client: &mut TcpStream) -> std::io::Result<Option<Request>> {
+pub(super) async fn read_request(client: &mut TcpStream) -> std::io::Result<Option<Request>> {
     let mut bytes = Vec::new();
     let end = loop {
         if let Some(at) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
@@ -223,7 +223,7 @@ async fn serve(
     }
 }
 
-async fn ask(target: SocketAddr, request: &Request) -> std::io::Result<Vec<u8>> {
+pub(super) async fn ask(target: SocketAddr, request: &Request) -> std::io::Result<Vec<u8>> {
     let mut service = TcpStream::connect(target).await?;
     let lines = request
         .head

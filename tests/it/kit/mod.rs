@@ -3,6 +3,7 @@
 
 pub mod blackhole;
 pub mod gate;
+pub mod hns;
 pub mod http;
 pub mod relay;
 pub mod stage;
