@@ -192,7 +192,7 @@ impl Tail {
             // After a failure the journal's end is not known: later records must not jump over a
             // lost one.
             if let Err(error) = &result {
-                broken.get_or_init(|| chain(error));
+                broken.get_or_init(|| reason(error));
             }
             answer(batch, result);
         }
@@ -393,8 +393,16 @@ impl Tail {
     }
 }
 
+/// Why the ledger is closed after `error`; that it is closed is said once.
+fn reason(error: &LedgerError) -> String {
+    match error {
+        LedgerError::Closed(why) => why.clone(),
+        error => chain(error),
+    }
+}
+
 fn answer(batch: Vec<Write>, result: Result<(), LedgerError>) {
-    let why = result.as_ref().err().map(|error| chain(error));
+    let why = result.as_ref().err().map(reason);
     let mut first = Some(result);
     for write in batch {
         let own = match (first.take(), &why) {
@@ -413,6 +421,13 @@ mod tests {
     use crate::ledger::load::load;
     use crate::runtime::retry::Policy;
     use crate::store::memory::MemoryStore;
+
+    #[test]
+    fn that_the_ledger_is_closed_is_said_once() {
+        let closed = LedgerError::Closed("its writer is gone".to_owned());
+        let again = LedgerError::Closed(reason(&closed));
+        assert_eq!(again.to_string(), "the ledger of this source is closed: its writer is gone");
+    }
 
     /// Each record is appended by itself, by one run and then by another that goes on in the same
     /// journal. The store in memory takes 50,000 appends, as Azure does.
