@@ -97,6 +97,7 @@ else
     step full-disks 1800 cargo,cc,root,mkfs.xfs,xfs_io "full disks, and a destination that goes away in mid-run" scripts/full-disks.sh
     step failpoints 5400 cargo,cc,azurite,servers "a process stopped at every failpoint in every way" scripts/failpoints.sh
     step eight-handlers 2400 cargo,cc,azurite,servers "eight handlers on one queue, killed at random" scripts/eight-handlers.sh
+    step two-hosts 2400 cargo,cc,azurite "what a dead host had in hand is taken by another within two minutes" scripts/two-hosts.sh
     step memory 5400 cargo,cc,azurite,servers "10 GiB through each protocol in bounded memory" scripts/measure-memory.sh
     step members 3600 cargo,cc,python3 "a zip of a million members arrives whole, within 400 MiB" \
         bash -c 'cargo build --release && scripts/many-members.py --binary target/release/blobferry --most-mib 400'

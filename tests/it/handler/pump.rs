@@ -26,6 +26,10 @@ pub struct Pump {
     settings: Vec<(String, String)>,
     workers: Vec<Mutex<Worker>>,
     stop: Arc<AtomicBool>,
+    /// Handlers that died together with their host: nobody starts another one.
+    dead: Vec<AtomicBool>,
+    /// After this time a message is brought again that was not dealt with.
+    pub hidden: Duration,
     /// Messages that were dealt with.
     pub done: AtomicUsize,
     /// Handlers that were killed.
@@ -67,6 +71,8 @@ impl Pump {
             settings,
             workers: Vec::new(),
             stop: Arc::default(),
+            dead: (0..handlers).map(|_| AtomicBool::new(false)).collect(),
+            hidden: HIDDEN,
             done: AtomicUsize::new(0),
             killed: AtomicUsize::new(0),
             given_up: AtomicUsize::new(0),
@@ -112,6 +118,12 @@ impl Pump {
         self.killed.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Kills handler `worker` and its host with it, for good: what it had in hand stays hidden.
+    pub fn die(&self, worker: usize) {
+        self.dead[worker].store(true, Ordering::Relaxed);
+        self.workers[worker].lock().expect("no panic while it is held").signal("KILL");
+    }
+
     /// Ends [`Pump::run`].
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
@@ -145,10 +157,12 @@ impl Pump {
         waiting: &Mutex<VecDeque<(GivenUp, tokio::time::Instant)>>,
         tries: &Mutex<BTreeMap<String, usize>>,
     ) {
-        while !self.stop.load(Ordering::Relaxed) {
+        let ends =
+            || self.stop.load(Ordering::Relaxed) || self.dead[worker].load(Ordering::Relaxed);
+        while !ends() {
             let next = waiting.lock().expect("no panic while it is held").pop_front();
             let Some((message, taken)) = next else {
-                let messages = inner.given_up(HIDDEN).await.unwrap_or_default();
+                let messages = inner.given_up(self.hidden).await.unwrap_or_default();
                 let now = tokio::time::Instant::now();
                 waiting
                     .lock()
@@ -158,7 +172,7 @@ impl Pump {
                 continue;
             };
             // One that waited here for too long comes again.
-            if taken.elapsed() > HIDDEN / 2 {
+            if taken.elapsed() > self.hidden / 2 {
                 continue;
             }
             let count = {

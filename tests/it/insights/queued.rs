@@ -1,7 +1,7 @@
 //! Telemetry of runs whose work goes through the queue: whoever closes a run counts it, once.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -84,4 +84,67 @@ async fn a_run_with_failed_files_through_the_queue_is_counted_once_and_fires_the
     // And neither is, or does, where nothing was sent.
     assert!(evaluate(&query("runs-that-went-wrong.kql"), &[]).is_empty());
     assert_eq!(evaluate(&query("runs-that-ended.kql"), &[])[0]["runs"], json!(0.0));
+}
+
+/// Two hosts with one queue and one state. One of them dies with its handler while both bring files
+/// over, and stays dead: its message comes again after ten minutes, as in Azure.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes up to two minutes; scripts/two-hosts.sh runs it"]
+async fn what_a_dead_host_had_in_hand_is_taken_within_two_minutes_and_counted_once() {
+    const FILES: usize = 60;
+    let azurite = Azurite::start(Persistence::Memory).expect("the server is there");
+    let (container, base) = (Azurite::container("hosts"), Azurite::container("work"));
+    let destination = format!(
+        "{}[dispatch]\nmode = \"queue\"\npiece_files = 5\n",
+        e2e::azure(&azurite, &container)
+    );
+    let world = World::new(&destination).await;
+    for n in 0..FILES {
+        world.file(&format!("{n:03}.bin"), &vec![u8::try_from(n).expect("few"); 2 << 20]);
+    }
+    let ingestion = Ingestion::start(Mood::Well);
+    let (storage, queue) = (azurite.connection_string(), work_queue(&base));
+    let connection = ingestion.connection();
+    let settings = [
+        ("AzureWebJobsStorage", storage.as_str()),
+        ("INGEST_QUEUE", queue.as_str()),
+        (CONNECTION, connection.as_str()),
+    ];
+    let mut pump = Pump::new(world.folder.path(), &settings, 2);
+    pump.hidden = Duration::from_secs(600);
+    // In a thread of its own: this one belongs to a runtime.
+    let count = || {
+        let names = std::thread::scope(|scope| {
+            scope.spawn(|| e2e::blobs(&azurite, &container)).join().expect("it lists")
+        });
+        names.keys().filter(|name| name.starts_with("acme/")).count()
+    };
+    let (mut record, mut took) = (Value::Null, Duration::ZERO);
+    std::thread::scope(|scope| {
+        scope.spawn(|| pump.run(&azurite, &base));
+        let (status, _, body) = res(&pump.call("IngestHttp", &ingest(&[])).1);
+        assert_eq!(status, 202, "{body:#}");
+        e2e::wait_for("both bring files over", || count() >= 12);
+        assert!(count() < FILES, "the host has to die before all is done");
+        pump.die(1);
+        let died = Instant::now();
+        record = over(&pump, body["id"].as_str().expect("an id"), Duration::from_secs(120));
+        took = died.elapsed();
+        pump.stop();
+    });
+    println!("taken over and ended {:.1} s after the host had died", took.as_secs_f64());
+    let source = &record["sources"][0];
+    assert_eq!(
+        (&source["ingested"], &source["failed"], &record["status"]),
+        (&json!(FILES + 2), &json!(1), &json!("degraded")),
+        "{record:#}"
+    );
+    assert_eq!(count(), FILES + 2, "no file is there twice");
+    let audit = super::world::run_words(world.folder.path(), &["audit", "--json"], &settings);
+    assert_eq!(audit.code, Some(0), "{}{}", audit.out, audit.err);
+    let envelopes = ingestion.once(|envelopes| !ends(envelopes).is_empty());
+    assert_eq!(ends(&envelopes), [("degraded", "http")], "one end");
+    let requests = of(&envelopes, "Request");
+    let runs: Vec<_> = requests.iter().map(|request| request.property("run_id")).collect();
+    assert_eq!(runs, [record["id"].as_str()], "one request");
 }

@@ -118,8 +118,13 @@ fn command(folder: &Path, settings: &[(&str, &str)]) -> Command {
 
 /// Runs `blobferry run` in `folder`.
 pub fn run(folder: &Path, settings: &[(&str, &str)]) -> Done {
+    run_words(folder, &["run", "--json"], settings)
+}
+
+/// Runs `blobferry` with these words in `folder`.
+pub fn run_words(folder: &Path, words: &[&str], settings: &[(&str, &str)]) -> Done {
     let begun = Instant::now();
-    let output = command(folder, settings).args(["run", "--json"]).output().expect("it runs");
+    let output = command(folder, settings).args(words).output().expect("it runs");
     let text = |bytes| String::from_utf8(bytes).expect("its output is UTF-8");
     let done = Done {
         code: output.status.code(),
