@@ -262,6 +262,7 @@ mod tests {
             why: Why::New,
             known: None,
             rests: true,
+            yields: false,
         };
         let settled = sizes.iter().map(transfer).collect();
         let files = PlannedFiles::new(settled, Vec::new(), Box::new(|_| Ok((None, None))));

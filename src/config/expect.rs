@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use time::Date;
+use time::{Date, Weekday};
 
 use crate::config::text::RawSection;
 use crate::model::printable;
@@ -45,8 +45,9 @@ pub(crate) const KEYS: &[SettingKey] = &[
     },
     SettingKey {
         name: "days",
-        kind: ValueKind::Text,
-        doc: "Days of the week that have deadlines, as \"mon-fri\" or \"mon,thu\". Default: all.",
+        kind: ValueKind::List,
+        doc: "Days of the week that have deadlines, as \"mon-fri\", \"mon,thu\" or a list, \
+            [\"mon\", \"wed-fri\"]. Default: all.",
     },
     SettingKey {
         name: "except",
@@ -176,20 +177,26 @@ fn when(section: &Section, folder: &Path, source: &Source) -> Result<ExpectedWhe
     }
     let deadlines = Deadlines {
         times: times(section, kind)?,
-        days: match section.text("days")? {
-            None => all_days(),
-            Some(text) => days(&text).ok_or_else(|| {
-                let shown = printable(text.as_bytes());
-                section
-                    .error("days", format!("is \"{shown}\"; allowed is \"mon-fri\" or \"mon,thu\""))
-            })?,
-        },
+        days: days_of_week(section)?,
         except: except(section, folder)?,
         zone: source.time_zone,
     };
     let grace = section.duration("grace")?.unwrap_or_default();
     grace_ends_before_the_next(section, &deadlines, grace)?;
     Ok(ExpectedWhen::By { deadlines, window: section.duration("window")?, grace })
+}
+
+fn days_of_week(section: &Section) -> Result<Vec<Weekday>, SettingError> {
+    const ALLOWED: &str = "allowed is \"mon-fri\", \"mon,thu\" or a list, [\"mon\", \"wed-fri\"]";
+    let texts = section.list("days")?;
+    match texts.as_slice() {
+        [] if section.has("days") => Err(section.error("days", format!("is empty; {ALLOWED}"))),
+        [] => Ok(all_days()),
+        texts => days(texts).map_err(|text| {
+            let shown = printable(text.as_bytes());
+            section.error("days", format!("is \"{shown}\"; {ALLOWED}"))
+        }),
+    }
 }
 
 fn times(section: &Section, kind: &str) -> Result<DeadlineTimes, SettingError> {

@@ -212,6 +212,8 @@ struct PieceLine {
     interrupted: u32,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     rests: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    yields: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     seen: Option<SeenRecord>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -233,7 +235,7 @@ fn modified(time: Option<Time>) -> Option<ModifiedTime> {
 
 impl PieceLine {
     fn of(item: &Item) -> Self {
-        let Transfer { file, listed, why, known, rests } = &item.transfer;
+        let Transfer { file, listed, why, known, rests, yields } = &item.transfer;
         let alike = item.alike.as_ref().map(|other| OtherLine {
             path: escaped_for_metadata(other.path.as_bytes()),
             known: other.known.as_ref().map(KnownLine::of),
@@ -247,6 +249,7 @@ impl PieceLine {
             known: known.as_deref().map(KnownLine::of),
             interrupted: item.interrupted,
             rests: *rests,
+            yields: *yields,
             seen: item.seen.as_ref().map(SeenRecord::of),
             alike,
         }
@@ -276,6 +279,7 @@ impl PieceLine {
                 why: self.why,
                 known,
                 rests: self.rests,
+                yields: self.yields,
             },
             interrupted: self.interrupted,
             seen: self.seen.and_then(|seen| seen.sighting()),
@@ -352,6 +356,7 @@ mod tests {
             why: Why::Recheck,
             known: Some(Box::new(known.clone())),
             rests: true,
+            yields: true,
         };
         let other = Transfer {
             file: RemoteFile { size: None, modified: None, ..file },
@@ -359,6 +364,7 @@ mod tests {
             why: Why::New,
             known: None,
             rests: false,
+            yields: false,
         };
         let alike = OtherName { path: RemotePath::from("/A b%.csv"), known: Some(known) };
         let sighting = Seen { why: Some(Unmet::Changed), ..Seen::new(one.file.clone(), seen.at) };

@@ -147,6 +147,7 @@ impl Survey {
             why,
             known: known.map(Box::new),
             rests,
+            yields: false,
         };
         match decision {
             // What does not fit into memory waits for the next run, which finds these done.

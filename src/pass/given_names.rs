@@ -42,7 +42,8 @@ pub(crate) async fn give_back(pass: &Arc<Pass>, survey: &mut Survey, report: &mu
         }
         if !matches!(result, Ok(true)) {
             let (listed, known) = (file.modified, None);
-            let transfer = Transfer { file, listed, why: Why::New, known, rests: false };
+            let (why, rests, yields) = (Why::New, false, false);
+            let transfer = Transfer { file, listed, why, known, rests, yields };
             survey.unsettled.push(transfer);
             continue;
         }

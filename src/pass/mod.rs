@@ -17,6 +17,7 @@ pub mod recovery;
 pub mod renamed;
 pub mod second_look;
 pub mod share;
+mod shared_names;
 pub mod since;
 pub mod slips;
 pub mod source_lock;

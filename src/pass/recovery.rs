@@ -121,6 +121,7 @@ async fn line_of(
         md5: None,
         unseen: false,
         moved: false,
+        yields: false,
         member: None,
     };
     let mut proof = Proof { taken: Some((file.clone(), known.version)), ..Proof::default() };

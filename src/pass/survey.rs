@@ -17,6 +17,7 @@ use crate::pass::found_work::{Again, Decided, Survey};
 use crate::pass::found_work::{decided, stopped_while_listing};
 use crate::pass::given_names;
 use crate::pass::share::{self, ShareSeen};
+use crate::pass::shared_names;
 use crate::pass::slips::Slips;
 use crate::pass::waiting_folders::StillShown;
 use crate::pass::{look_back, order};
@@ -81,6 +82,7 @@ pub(crate) async fn survey(pass: &Arc<Pass>, again: &Again) -> Survey {
     survey.choose_rechecks(pass).await;
     survey.unmarked.tell(&pass.source, &mut survey.report, survey.began.0);
     order::sort(&pass.source, &mut survey.transfers);
+    shared_names::mark(&pass.source.naming, &mut survey);
     survey.relisted.sort_by_cached_key(|(file, _)| Ledger::order(&file.path));
     survey
 }

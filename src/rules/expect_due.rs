@@ -209,30 +209,34 @@ impl Deadlines {
     }
 }
 
-/// Reads `mon-fri` or `mon,wed,sat`; `None`: it names no days.
-pub fn days(text: &str) -> Option<Vec<Weekday>> {
+/// Reads texts as `mon-fri`, `mon,wed,sat` or `thu`; or returns the one that names no days.
+pub fn days(texts: &[String]) -> Result<Vec<Weekday>, String> {
     let mut found = Vec::new();
-    for part in text.split(',') {
-        match part.trim().split_once('-') {
-            None => found.push(day(part)?),
-            Some((first, last)) => {
-                let (mut at, last) = (day(first)?, day(last)?);
-                loop {
+    for text in texts {
+        for part in text.split(',') {
+            let range = part.split_once('-').unwrap_or((part, part));
+            let (Some(mut at), Some(last)) = (day(range.0), day(range.1)) else {
+                return Err(text.clone());
+            };
+            loop {
+                if !found.contains(&at) {
                     found.push(at);
-                    if at == last {
-                        break;
-                    }
-                    at = at.next();
                 }
+                if at == last {
+                    break;
+                }
+                at = at.next();
             }
         }
     }
-    Some(found)
+    Ok(found)
 }
 
 /// Every day of the week.
 pub fn all_days() -> Vec<Weekday> {
-    days("mon-sun").unwrap_or_default()
+    let mut all = vec![Weekday::Monday];
+    all.extend((1..7).map(|after| Weekday::Monday.nth_next(after)));
+    all
 }
 
 fn day(text: &str) -> Option<Weekday> {
@@ -270,7 +274,7 @@ mod tests {
     #[test]
     fn a_deadline_of_a_workday_passes_over_weekends_and_holidays() {
         let due = Deadlines {
-            days: days("mon-fri").expect("days"),
+            days: days(&["mon-fri".to_owned()]).expect("days"),
             except: BTreeSet::from([date!(2026 - 12 - 25)]),
             ..daily("Europe/Berlin", time!(7:00))
         };
@@ -280,8 +284,19 @@ mod tests {
         assert_eq!(due.next(now).map(|next| next.0), Some(datetime!(2026-12-28 6:00 UTC)));
         let at = datetime!(2026-12-24 6:00 UTC);
         assert_eq!(due.last(at).map(|last| last.0), Some(at), "at the deadline it is over");
-        assert_eq!(days("mon,wed,sat-sun").expect("days").len(), 4);
-        assert!(days("moon").is_none() && date("2026-13-01").is_none());
+        assert!(date("2026-13-01").is_none());
+    }
+
+    #[test]
+    fn days_are_a_list_or_ranges_and_each_counts_once() {
+        use Weekday::{Friday, Monday, Saturday, Sunday, Wednesday};
+        let of =
+            |texts: &[&str]| days(&texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>());
+        assert_eq!(of(&["mon", "wed", "fri"]), Ok(vec![Monday, Wednesday, Friday]));
+        assert_eq!(of(&["fri-mon"]), Ok(vec![Friday, Saturday, Sunday, Monday]));
+        assert_eq!(of(&["sat-sun", "mon, sun"]), Ok(vec![Saturday, Sunday, Monday]));
+        assert_eq!(of(&["mon", "moon"]), Err("moon".to_owned()));
+        assert_eq!(of(&[" Mon ,, wed"]), Err(" Mon ,, wed".to_owned()));
     }
 
     #[test]

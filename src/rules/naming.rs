@@ -110,6 +110,23 @@ impl Naming {
         }
     }
 
+    /// Whether two files, or members of two archives, may have the same plain name.
+    pub(crate) fn may_meet(&self) -> bool {
+        match &self.layout {
+            Layout::Path => false,
+            Layout::ByType => true,
+            Layout::Template(template) => template.may_meet().is_some(),
+        }
+    }
+
+    /// Whether names have dates of the modified time.
+    pub(crate) fn is_dated(&self) -> bool {
+        match &self.layout {
+            Layout::Path | Layout::ByType => false,
+            Layout::Template(template) => template.is_dated(),
+        }
+    }
+
     fn by_path(&self, path: &RemotePath) -> String {
         let below = path.below(&self.root).unwrap_or(path.as_bytes());
         format!("{}/{}", self.source, escaped_path(below))

@@ -2,6 +2,7 @@
 
 pub mod due;
 pub mod local;
+mod name_lookup;
 pub mod plan;
 pub mod planned;
 pub mod planned_members;

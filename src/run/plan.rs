@@ -1,18 +1,17 @@
 //! What a run would do now, for people who look before they let it.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use tokio::sync::Semaphore;
 
-use crate::model::{RemoteFile, RemotePath};
+use crate::model::{RemoteFile, number_of};
 use crate::report::SourceReport;
-use crate::rules::layout::NameError;
 use crate::run::local;
+use crate::run::name_lookup::{LookedUpNames, ReadArchives, look_up};
 use crate::run::planned::{PlannedFiles, PlannedNames};
-use crate::run::planned_members::{self, PlannedMembers};
+use crate::run::planned_members;
 use crate::transfer::context::{Pass, Run};
 use crate::transfer::options::{Options, begin};
 use crate::transfer::request::Transfer;
@@ -67,21 +66,34 @@ async fn plan_one(run: Arc<Run>, source: Source, again: Vec<String>) -> Plan {
     std::mem::take(&mut survey.slips).into_iter().for_each(|slip| survey.report.add_remark(slip));
     let other_names = crate::pass::renamed::told(&pass);
     other_names.into_iter().for_each(|told| survey.report.add_remark(told));
-    let read = read_directories(&pass, &survey.transfers).await;
+    let mut archives = read_directories(&pass, &survey.transfers).await;
+    let planned: Vec<&Transfer> = survey.transfers.iter().chain(&survey.unsettled).collect();
+    let mut found = look_up(&pass, &planned, &archives).await;
+    found.put_into(&mut archives);
+    tell(&mut survey.report, &found);
     pass.pool.close().await;
     let source = pass.source.clone();
-    let names_of = Box::new(move |one: &Transfer| names(&source, &read, &one.file));
+    let names_of = Box::new(move |one: &Transfer| names(&source, &archives, &found, &one.file));
     let files = PlannedFiles::new(survey.transfers, survey.unsettled, names_of);
     let dated = pass.source.dates.is_some();
     let patterns = if dated { pass.source.patterns.given().to_vec() } else { Vec::new() };
     Plan { report: survey.report, files, patterns }
 }
 
-/// Where the members of archives go, as far as their directories were read.
-type ReadDirectories = HashMap<RemotePath, Result<PlannedMembers, NameError>>;
+/// Says which names are not the plain ones, and how many nobody asked for.
+fn tell(report: &mut SourceReport, found: &LookedUpNames) {
+    found.notes.iter().for_each(|(path, note)| report.add_note(path, note));
+    if found.unasked > 0 {
+        report.add_remark(format!(
+            "the names of {} were not looked for in the store: some may be taken there, and blobs \
+             get names apart then",
+            number_of(found.unasked, "file")
+        ));
+    }
+}
 
 /// Reads the directories of the first archives. What may still be written has none that counts.
-async fn read_directories(pass: &Pass, settled: &[Transfer]) -> ReadDirectories {
+async fn read_directories(pass: &Pass, settled: &[Transfer]) -> ReadArchives {
     let archives = settled.iter().map(|one| &one.file);
     let archives = archives.filter(|file| planned_members::is_unpacked(&pass.source, file));
     let read = archives
@@ -90,15 +102,23 @@ async fn read_directories(pass: &Pass, settled: &[Transfer]) -> ReadDirectories 
     stream::iter(read).buffered(pass.source.connections).collect().await
 }
 
-fn names(source: &Source, read: &ReadDirectories, file: &RemoteFile) -> PlannedNames {
-    let members = match read.get(&file.path) {
-        Some(members) => Some(members.clone()?),
+fn names(
+    source: &Source,
+    archives: &ReadArchives,
+    found: &LookedUpNames,
+    file: &RemoteFile,
+) -> PlannedNames {
+    let members = match archives.get(&file.path) {
+        Some(read) => Some(read.as_ref().map_err(ToString::to_string)?.0.clone()),
         None if planned_members::is_unpacked(source, file) => {
-            Some(planned_members::unread(source, file)?)
+            Some(planned_members::unread(source, file).map_err(|nameless| nameless.to_string())?)
         }
         None => None,
     };
-    let blob = source.naming.file(file)?;
+    let blob = match found.files.get(&file.path) {
+        Some(given) => given.clone()?,
+        None => source.naming.file(file).map_err(|nameless| nameless.to_string())?,
+    };
     let is_stored = members.is_none() || source.archives == Archives::Both;
     Ok((is_stored.then_some(blob), members))
 }

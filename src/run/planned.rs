@@ -6,7 +6,6 @@
 use std::fmt;
 
 use crate::model::{BlobName, RemotePath};
-use crate::rules::layout::NameError;
 use crate::run::planned_members::PlannedMembers;
 use crate::transfer::request::Transfer;
 
@@ -24,7 +23,7 @@ pub struct Planned {
     pub why: &'static str,
     /// Whether it must be looked at again first, because it may still be written.
     pub unsettled: bool,
-    /// The plain name of its blob. `None`: it is an archive, of which only members are stored, or
+    /// The name of its blob, as things are now. `None`: it is an archive, of which only members are stored, or
     /// it gets no name.
     pub blob: Option<BlobName>,
     /// Where its members go, if it is an archive by its name.
@@ -39,8 +38,9 @@ fn as_text<S: serde::Serializer>(path: &RemotePath, serializer: S) -> Result<S::
     serializer.collect_str(path)
 }
 
-/// The names that a file would get: that of its own blob, and those of its members.
-pub(crate) type PlannedNames = Result<(Option<BlobName>, Option<PlannedMembers>), NameError>;
+/// The names that a file would get, that of its own blob and those of its members; or why it gets
+/// none.
+pub(crate) type PlannedNames = Result<(Option<BlobName>, Option<PlannedMembers>), String>;
 
 /// Says which names a file would get.
 pub(crate) type NamesOf = Box<dyn Fn(&Transfer) -> PlannedNames + Send + Sync>;
@@ -108,7 +108,7 @@ impl PlannedFiles {
     fn planned(&self, place: usize) -> Planned {
         let one = &self.files[place];
         let named = (self.names_of)(one);
-        let nameless = named.as_ref().err().map(NameError::to_string);
+        let nameless = named.as_ref().err().cloned();
         let (blob, members) = named.unwrap_or_default();
         Planned {
             blob,

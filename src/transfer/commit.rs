@@ -114,6 +114,11 @@ pub(crate) async fn claim(
     let (mut name, mut base, mut note) = (plain.clone(), plain.clone(), None);
     loop {
         let Some(found) = head(&pass.run, &name).await? else {
+            if base == *plain && (identity.yields || stands_apart(pass, identity, plain).await?) {
+                (base, note) = set_apart(pass, identity, plain, "belongs to another file");
+                name = base.clone();
+                continue;
+            }
             return Ok(Claimed::Free(Claim {
                 name,
                 condition: Condition::IfAbsent,
@@ -138,13 +143,12 @@ pub(crate) async fn claim(
                 name = naming::versioned(&base, &identity.version, identity.file.modified.as_ref())
             }
             owner @ (Owner::OtherFile | Owner::Directory) if base == *plain => {
-                base = naming::apart(plain, &identity.bytes(&pass.source.name));
                 let whose = if owner == Owner::Directory {
                     "is a directory in this account"
                 } else {
                     "belongs to another file"
                 };
-                note = Some(format!("its name `{name}` {whose}, so it is stored as `{base}`"));
+                (base, note) = set_apart(pass, identity, plain, whose);
                 name = base.clone();
             }
             Owner::Foreign if pass.source.adopt => {
@@ -177,6 +181,33 @@ pub(crate) async fn claim(
             }
         }
     }
+}
+
+/// Whether a file was set apart before: then it stays there, whatever became of the other one.
+async fn stands_apart(
+    pass: &Pass,
+    identity: &TransferIdentity<'_>,
+    plain: &BlobName,
+) -> Result<bool, StoreError> {
+    if identity.member.is_some() || !pass.source.naming.may_meet() {
+        return Ok(false);
+    }
+    let own = naming::apart(plain, &identity.bytes(&pass.source.name));
+    let ours = identity.metadata(&pass.source.name, &pass.run.id);
+    let found = head(&pass.run, &own).await?;
+    Ok(found.is_some_and(|found| matches!(owner(&found, &ours), Owner::Same | Owner::OtherVersion)))
+}
+
+/// The name apart of what `identity` is, and what the report should say of it.
+pub(crate) fn set_apart(
+    pass: &Pass,
+    identity: &TransferIdentity<'_>,
+    plain: &BlobName,
+    whose: &str,
+) -> (BlobName, Option<String>) {
+    let own = naming::apart(plain, &identity.bytes(&pass.source.name));
+    let note = format!("its name `{plain}` {whose}, so it is stored as `{own}`");
+    (own, Some(note))
 }
 
 fn is_equal(found: &BlobInfo, ours: &Metadata, proof: Option<(u64, Md5)>) -> bool {

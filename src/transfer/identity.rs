@@ -21,6 +21,8 @@ pub struct TransferIdentity<'a> {
     pub unseen: bool,
     /// Whether its time was another one at every look, so that its version tells no moment.
     pub moved: bool,
+    /// Whether another file of its listing is to have its plain name.
+    pub yields: bool,
     /// The member of it: format of the archive, raw name, place among members of the same name,
     /// modified time.
     pub member: Option<MemberOf<'a>>,

@@ -40,6 +40,7 @@ impl LookupTime {
         let is_expected_free = is_new(transfer)
             && !pass.ledger.unclean()
             && identity.md5.is_none()
+            && !identity.yields
             && pass.source.versions == Versions::Keep
             && !pass.source.adopt;
         // Of some archives only a part is read, which is decided before.

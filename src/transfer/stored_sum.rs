@@ -31,6 +31,7 @@ pub(crate) async fn stored_sum(
         md5: None,
         unseen: false,
         moved: false,
+        yields: false,
         member: None,
     };
     // A file that gets no name any more had one under the layout of its time: nobody knows which.

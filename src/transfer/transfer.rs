@@ -176,8 +176,9 @@ async fn attempt_described(
     {
         return Ok(Ok(Outcome::Failed(problem)));
     }
-    let identity =
-        TransferIdentity { file, version, md5: mark, unseen: false, moved: false, member: None };
+    let yields = transfer.yields;
+    let (unseen, moved, member) = (false, false, None);
+    let identity = TransferIdentity { file, version, md5: mark, unseen, moved, yields, member };
     let (mut taken, ticket) = match brought(pass, transfer, &identity, admission).await? {
         Ok(brought) => brought,
         Err(left) => return Ok(Err(left)),

@@ -48,6 +48,7 @@ mod names;
 mod nested;
 mod partly;
 mod pieces;
+mod planned_names;
 mod planning;
 mod quarantine;
 mod races;

@@ -139,6 +139,11 @@ impl Template {
         (!apart).then_some("`member_layout` lets members of one name have one blob's name")
     }
 
+    /// Whether names of files have dates of the modified time.
+    pub(crate) fn is_dated(&self) -> bool {
+        self.parts.iter().any(|part| matches!(part, LayoutPart::Modified(_)))
+    }
+
     /// The name of `file`, which may still be over the limits of a blob's name.
     pub fn file(&self, root: &RemotePath, file: &RemoteFile) -> Result<String, NameError> {
         let below = file.path.below(root).unwrap_or(file.path.as_bytes());

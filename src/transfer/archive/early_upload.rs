@@ -179,7 +179,7 @@ async fn stage(
     let Ok(plain) = named else { return Ok(None) };
     let member_of =
         MemberOf { format, raw_name: &member.raw_name, twin: 0, modified: pass.modified(&member) };
-    let identity = TransferIdentity { member: Some(member_of), ..archive.clone() };
+    let identity = TransferIdentity { member: Some(member_of), yields: false, ..archive.clone() };
     let Claimed::Free(claim) = commit::claim(pass, &identity, &plain, None).await? else {
         return Ok(None);
     };

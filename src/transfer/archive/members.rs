@@ -181,7 +181,7 @@ impl<'a> Way<'a> {
             twin: plan.twin,
             modified: self.pass.modified(member),
         };
-        TransferIdentity { member: Some(member_of), ..self.archive.clone() }
+        TransferIdentity { member: Some(member_of), yields: false, ..self.archive.clone() }
     }
 
     fn plan(&self, checked: &Checked) -> Result<Option<MemberPlan>, TransferError> {

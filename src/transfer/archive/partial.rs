@@ -108,8 +108,16 @@ pub(crate) async fn read(
     }
 }
 
-/// The members that the directory of `file` tells, in its order, where it can be read by itself.
-pub(crate) async fn preview(pass: &Pass, file: &RemoteFile) -> Option<Vec<Member>> {
+/// What the directory of an archive tells.
+pub(crate) struct Previewed {
+    /// The archive's format.
+    pub format: &'static str,
+    /// Its members, in the directory's order.
+    pub members: Vec<Member>,
+}
+
+/// The members of `file`, where its directory can be read by itself.
+pub(crate) async fn preview(pass: &Pass, file: &RemoteFile) -> Option<Previewed> {
     let file_name = file.path.file_name_text();
     let size = file.size?;
     let (format, partial) = by_name(&file_name)?;
@@ -118,7 +126,8 @@ pub(crate) async fn preview(pass: &Pass, file: &RemoteFile) -> Option<Vec<Member
     match found {
         Ok(found) => {
             lease.give_back();
-            Some(found?.places.into_iter().map(|place| place.member).collect())
+            let members = found?.places.into_iter().map(|place| place.member).collect();
+            Some(Previewed { format: format.name(), members })
         }
         Err(stop) => {
             stop.end(lease);

@@ -68,6 +68,8 @@ fn wrong_expectations_are_refused_with_their_line() {
         ("by = \"07:00\"\ngrace = \"24h\"", "reaches to the next deadline"),
         ("by = \"07:00\"\nmin_count = 2\nmax_count = 1", "is less than `min_count`"),
         ("by = \"07:00\"\ndays = \"moon\"", "allowed is \"mon-fri\""),
+        ("by = \"07:00\"\ndays = [\"mon\", \"moon\"]", "is \"moon\"; allowed is"),
+        ("by = \"07:00\"\ndays = []", "is empty; allowed is"),
         ("by = \"07:00\"\nexcept = [\"25.12.2026\"]", "allowed are days as \"2026-12-25\""),
         ("by = \"07:00\"\nfiles = [\"s_{YYYYMMDD}.csv\"]", "did you mean {yyyyMMdd}?"),
         ("by = \"07:00\"\nmax_size = \"1 B\"", "did you mean `min_size`?"),
@@ -77,6 +79,8 @@ fn wrong_expectations_are_refused_with_their_line() {
         let done = ferry.run(&["plan"]).code(2);
         assert!(done.err.contains(said), "{lines}: {}", done.err);
     }
+    let listed = "[[source.expect]]\nname = \"a\"\nby = \"07:00\"\ndays = [\"mon\", \"wed-fri\"]\n";
+    ferry(listed).run(&["plan"]).code(0);
     let twice = "[[source.expect]]\nname = \"a\"\nby = \"07:00\"\n".repeat(2);
     ferry(&twice).run(&["plan"]).code(2).says(&["stands twice in this source"]);
     ferry("expect = 3\n").run(&["plan"]).code(2).says(&["allowed is `[[source.expect]]`"]);

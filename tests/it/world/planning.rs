@@ -36,17 +36,18 @@ async fn a_plan_says_what_a_run_would_do_and_changes_nothing() {
         })
         .collect();
     let expected = [
-        "/known changed Some(2) false -> acme/known",
+        "/known changed Some(2) false -> acme/known~20240101T000009Z-210d5eda",
         "/new new Some(4) false -> acme/new",
         "/young new Some(1) true -> acme/young",
     ];
     assert_eq!(lines, expected);
     assert_eq!((report.listed, report.skipped), (1, 1));
     let now = world.store.counts();
-    // The ledger's head and journal, and whether the last login was refused (two places).
+    // The ledger's head and journal, whether the last login was refused (two places), and the two
+    // names of what changed.
     assert_eq!(
         (world.store.names(), now.requests() - counts.requests(), now.bytes),
-        (names, 4, counts.bytes)
+        (names, 6, counts.bytes)
     );
     assert_eq!(world.server.tree().open, 0);
 }
