@@ -23,7 +23,7 @@ use crate::rules::expect::{
     Arrival, Expectation, ExpectedWhen, Hindrance, LastLook, WhyUnmet, WindowState, WindowVerdict,
     judge_age, judge_windows, why,
 };
-use crate::rules::expect_due::{Deadlines, ExpectedWindow};
+use crate::rules::expect_due::{Deadlines, ExpectedWindow, ExpectedWindows};
 use crate::rules::expect_files::ExpectedIndex;
 use crate::rules::patterns::Patterns;
 use crate::state::paths::{StatePaths, stamp};
@@ -177,7 +177,7 @@ fn reach(source: &Source, now: OffsetDateTime) -> time::Duration {
     let of = |of: &Expectation| match &of.when {
         ExpectedWhen::By { deadlines, window, grace } => {
             let windows = windows(of, deadlines, (*window, *grace), now);
-            now - windows.iter().map(|window| window.start).min().unwrap_or(now)
+            now - windows.all.iter().map(|window| window.start).min().unwrap_or(now)
         }
         ExpectedWhen::MaxAge(age) => time::Duration::try_from(*age).unwrap_or_default() + REACH,
     };
@@ -209,11 +209,12 @@ fn windows(
     deadlines: &Deadlines,
     span: (Option<Duration>, Duration),
     now: OffsetDateTime,
-) -> Vec<ExpectedWindow> {
+) -> ExpectedWindows {
     let mut windows = deadlines.windows(span, now, REACH, MOST_WINDOWS);
-    // A name tells its day however early the file comes.
+    // A name tells its day, however early or late the file comes.
     if of.files.is_dated() {
-        for window in &mut windows {
+        windows.all.drain(..std::mem::take(&mut windows.earlier));
+        for window in &mut windows.all {
             window.start = window.start.min(window.deadline - time::Duration::WEEK);
         }
     }
@@ -241,15 +242,13 @@ fn judge_one(
                 let patterns = of.files.at(window.local);
                 arrived(open, |path| patterns.wants(path))
             };
-            let verdicts = judge_windows(of, &windows, wanted, now);
-            // Which files came late for the window before the oldest is not known, so they may
-            // count twice for that one. It was judged when it was newer.
-            let unsure = usize::from(windows.len() > 2);
+            let verdicts = judge_windows(of, &windows.all, wanted, now);
             // Before the expectation was there, nobody was waiting.
             let known: Vec<(ExpectedWindow, WindowVerdict)> = windows
+                .all
                 .into_iter()
                 .zip(verdicts)
-                .skip(unsure)
+                .skip(windows.earlier)
                 .filter(|(window, verdict)| {
                     since.is_none_or(|since| window.deadline > since)
                         || verdict.state == WindowState::Met

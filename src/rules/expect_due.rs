@@ -94,6 +94,15 @@ pub struct ExpectedWindow {
     pub local: PrimitiveDateTime,
 }
 
+/// Windows that matter at a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ExpectedWindows {
+    /// They, in order.
+    pub all: Vec<ExpectedWindow>,
+    /// How many of the first ones only tell which files count for the others.
+    pub earlier: usize,
+}
+
 #[derive(Clone, Copy)]
 enum Direction {
     Last,
@@ -169,22 +178,24 @@ impl Deadlines {
     }
 
     /// The windows that matter at `now`, in order: those whose deadlines are at most `reach` old,
-    /// never more than `most` of them, at least the last one; then the open one.
+    /// never more than `most` of them, at least the last one; then the open one. The one before
+    /// them comes first where files that are late for it may come in the window behind it.
     pub(crate) fn windows(
         &self,
         (window, grace): (Option<Duration>, Duration),
         now: OffsetDateTime,
         reach: time::Duration,
         most: usize,
-    ) -> Vec<ExpectedWindow> {
+    ) -> ExpectedWindows {
         let mut deadlines = Vec::from_iter(self.next(now));
-        let mut at = now;
-        while let Some(deadline) = self.last(at) {
+        let (mut at, mut near, mut beyond) = (now, 0, 0);
+        // Two more: the window before the oldest, and where that one begins.
+        while beyond < 2
+            && let Some(deadline) = self.last(at)
+        {
             deadlines.push(deadline);
-            // One more, for where the window of the oldest begins.
-            if now - deadline.0 > reach || deadlines.len() > most + 1 {
-                break;
-            }
+            let is_near = now - deadline.0 <= reach && near < most;
+            *(if is_near { &mut near } else { &mut beyond }) += 1;
             at = deadline.0 - time::Duration::SECOND;
         }
         deadlines.reverse();
@@ -200,12 +211,15 @@ impl Deadlines {
         let mut windows: Vec<ExpectedWindow> = windows
             .map(|(n, deadline)| of(n.checked_sub(1).map(|before| &deadlines[before]), *deadline))
             .collect();
-        // A day that clocks have gone forward over may give the same instant twice.
-        windows.dedup_by_key(|window| window.deadline);
-        if windows.len() > 2 {
+        if beyond == 2 {
             windows.remove(0);
         }
-        windows
+        let mut earlier = usize::from(beyond > 0 && near > 0);
+        if earlier > 0 && windows[0].end <= windows[1].start {
+            windows.remove(0);
+            earlier = 0;
+        }
+        ExpectedWindows { all: windows, earlier }
     }
 }
 
@@ -338,9 +352,24 @@ mod tests {
         let now = datetime!(2026-12-02 8:00 UTC);
         let day = |day: u8| datetime!(2026-12-01 7:00 UTC).replace_day(day).expect("a day");
         let grace = Duration::from_secs(1800);
-        let windows = due.windows((None, grace), now, time::Duration::days(1), 9);
-        let ends: Vec<_> = windows.iter().map(|window| (window.start, window.deadline)).collect();
-        assert_eq!(ends, [(day(1), day(2)), (day(2), day(3))]);
-        assert_eq!(windows[0].end, datetime!(2026-12-02 7:30 UTC));
+        let windows = |due: &Deadlines, grace, now, days, most| {
+            let found = due.windows((None, grace), now, time::Duration::days(days), most);
+            let ends = found.all.iter().map(|window| (window.start.date(), window.deadline.date()));
+            (ends.map(|(start, end)| [start.day(), end.day()]).collect::<Vec<_>>(), found.earlier)
+        };
+        // A file that was late for the first of December counts for no other window.
+        let found = due.windows((None, grace), now, time::Duration::days(1), 9);
+        assert_eq!((found.all[1].start, found.all[1].deadline), (day(1), day(2)));
+        assert_eq!(found.all[1].end, datetime!(2026-12-02 7:30 UTC));
+        assert_eq!(windows(&due, grace, now, 1, 9), (vec![[30, 1], [1, 2], [2, 3]], 1));
+        assert_eq!(windows(&due, Duration::ZERO, now, 1, 9), (vec![[1, 2], [2, 3]], 0));
+        assert_eq!(windows(&due, Duration::ZERO, now, 9, 1), (vec![[1, 2], [2, 3]], 0));
+        // All windows of the last days are judged, however few there are: 2026-12-07 is a Monday.
+        let texts = ["mon,thu".to_owned()];
+        let weekly = Deadlines { days: days(&texts).expect("days"), ..due };
+        let now = datetime!(2026-12-13 14:00 UTC);
+        assert_eq!(windows(&weekly, Duration::ZERO, now, 8, 9).0, [[3, 7], [7, 10], [10, 14]]);
+        let now = datetime!(2026-12-13 14:00 UTC);
+        assert_eq!(windows(&weekly, Duration::ZERO, now, 1, 9).0, [[7, 10], [10, 14]]);
     }
 }

@@ -40,7 +40,8 @@ fn came(name: &str, stored: OffsetDateTime) -> Arrival {
 /// The states of the windows of the last three days at `now`, the open one last.
 fn check(of: &Expectation, arrivals: &[Arrival], now: OffsetDateTime) -> Vec<WindowVerdict> {
     let ExpectedWhen::By { deadlines, window, grace } = &of.when else { panic!("a deadline") };
-    let mut windows = deadlines.windows((*window, *grace), now, time::Duration::days(2), 9);
+    let span = (*window, *grace);
+    let mut windows = deadlines.windows(span, now, time::Duration::days(2), 9).all;
     if of.files.is_dated() {
         windows.iter_mut().for_each(|window| window.start -= time::Duration::WEEK);
     }

@@ -24,7 +24,7 @@ use blobferry::transfer::settings::Source;
 use serde_json::json;
 use time::format_description::well_known::Rfc3339;
 use time::macros::datetime;
-use time::{Date, OffsetDateTime};
+use time::{Date, OffsetDateTime, Weekday};
 
 use super::super::world::{quick, source};
 
@@ -163,6 +163,32 @@ async fn a_file_that_came_late_does_not_count_for_the_next_window_a_week_later()
     let told = world.transitions();
     assert_eq!(told.len(), 12, "{told:?}");
     assert!(told.iter().all(|change| change.ends_with(".met.json")), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_file_that_comes_days_late_makes_good_every_missed_window_of_the_last_days() {
+    let deadlines = Deadlines {
+        times: DeadlineTimes::at("07:00").expect("a time"),
+        days: vec![Weekday::Monday, Weekday::Thursday],
+        except: BTreeSet::new(),
+        zone: TimeZone::UTC,
+    };
+    let when = ExpectedWhen::By { deadlines, window: None, grace: Duration::ZERO };
+    let world = Expecting::new(vec![Expectation { when, ..daily("weekly", "w_*.csv") }]);
+    // 2026-12-03 is a Thursday.
+    let eve = datetime!(2026-12-03 6:00 UTC);
+    world.run(eve, &[ingested("/other.csv", eve)]).await;
+    for day in [3, 7, 10] {
+        let at = datetime!(2026-12-01 8:00 UTC).replace_day(day).expect("a day");
+        assert_eq!(world.one(at, whole(at)).await.state, WindowState::Missed);
+    }
+    let came = datetime!(2026-12-13 14:00 UTC);
+    world.run(came, &[ingested("/w_1.csv", came)]).await;
+    assert_eq!(world.one(came, whole(came)).await.recovered_at, Some(came));
+    let written = world.transitions();
+    let made_good: Vec<&str> =
+        written.iter().filter_map(|name| name.strip_suffix(".recovered.json")).collect();
+    assert_eq!(made_good, ["weekly/20261207T070000Z", "weekly/20261210T070000Z"]);
 }
 
 #[tokio::test]
