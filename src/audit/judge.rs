@@ -27,6 +27,8 @@ pub(crate) struct Judge {
     prefix: String,
     /// What happens to a file that changes.
     pub versions: Versions,
+    /// Whether the newest file takes the place of the one before, under one name.
+    pub succession: bool,
     /// What the ledger says; `None` if it cannot be read.
     pub records: Option<AuditRecords>,
     /// What manifests say.
@@ -81,6 +83,7 @@ impl Judge {
             prefix: naming.beginning().0,
             naming,
             versions,
+            succession: false,
             records,
             claims,
             names,
@@ -280,13 +283,14 @@ impl Judge {
     /// Whether the blob is what manifests say of it.
     fn judge_claims(&mut self, info: &BlobInfo, ours: Option<&OwnBlob>) {
         let name = name_hash(&info.name);
-        let (records, versions) = (&self.records, self.versions);
+        let (records, versions, succession) = (&self.records, self.versions, self.succession);
         for claim in self.claims.about(&name) {
             claim.met = true;
             if claim.holds(info.size, info.md5.as_ref()) && ours.is_some() {
                 continue;
             }
-            if ours.is_some_and(|ours| is_replaced(records.as_ref(), versions, claim, ours)) {
+            let rules = (versions, succession);
+            if ours.is_some_and(|ours| is_replaced(records.as_ref(), rules, claim, ours)) {
                 continue;
             }
             let (invariant, who) = match claim.says {
@@ -363,14 +367,14 @@ pub(crate) enum MissingKind {
 /// replaced it. Under `overwrite` that may be one that could not be recorded any more.
 fn is_replaced(
     records: Option<&AuditRecords>,
-    versions: Versions,
+    (versions, succession): (Versions, bool),
     claim: &AuditClaim,
     ours: &OwnBlob,
 ) -> bool {
     let found = &ours.version;
     let claimed = records.and_then(|records| records.find(&claim.version));
     // A version of another file replaces nothing: two blobs were swapped.
-    if claimed.is_some_and(|claimed| !claimed.is_of(&ours.path)) {
+    if claimed.is_some_and(|claimed| !claimed.is_of(&ours.path)) && !succession {
         return false;
     }
     let recorded = records.is_some_and(|records| records.find(found).is_some());

@@ -51,7 +51,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::audit::claims::AuditClaim;
 use crate::audit::download::download;
-use crate::audit::reading::AuditReader;
+use crate::audit::reading::{AuditReader, has_successor};
 use crate::audit::records::{AuditBuilder, AuditRecords};
 use crate::audit::state::AuditState;
 use crate::ledger::error::LedgerError;
@@ -209,7 +209,9 @@ async fn judge_of(
     claims.finish();
     let names = (bytes == Bytes::Read).then(Names::default);
     let judge = Judge::new(source.naming.clone(), source.versions, records, claims, names);
-    Ok(judge.after(runs))
+    let mut judge = judge.after(runs);
+    judge.succession = source.succession().is_some();
+    Ok(judge)
 }
 
 async fn read_records(
@@ -392,6 +394,7 @@ async fn name_missing(
         if replaced
             || (missing[&version] == MissingKind::Superseded
                 && has_later(reader, judge, &names, &version).await?)
+            || has_successor(reader, source, &file).await?
         {
             continue;
         }

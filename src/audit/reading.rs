@@ -6,9 +6,11 @@ use bytes::Bytes;
 use md5::{Digest, Md5};
 use tokio_util::sync::CancellationToken;
 
-use crate::model::BlobName;
+use crate::ledger::described;
+use crate::model::{BlobName, RemoteFile};
 use crate::runtime::retry::{Policy, retry};
 use crate::store::contract::{BlobInfo, Store, StoreError, StoreKind};
+use crate::transfer::settings::Source;
 
 /// Bytes that are read at once.
 const PART: u64 = 4 << 20;
@@ -124,4 +126,16 @@ impl AuditReader {
         }
         Ok(Hashed::Restless)
     }
+}
+
+/// Whether a newer file stands in the place of `file`, where only the newest one is kept.
+pub(crate) async fn has_successor(
+    reader: &AuditReader,
+    source: &Source,
+    file: &RemoteFile,
+) -> Result<bool, StoreError> {
+    let Some(rule) = source.succession() else { return Ok(false) };
+    let Ok(name) = source.naming.file(file) else { return Ok(false) };
+    let there = reader.head(&name).await?.and_then(|info| described(&info.metadata));
+    Ok(there.is_some_and(|(path, known)| rule.succeeds(&known.file(&path), file, &source.patterns)))
 }

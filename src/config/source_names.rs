@@ -82,7 +82,8 @@ pub fn layout(section: &Section, name: &str, patterns: &Patterns) -> Result<Layo
         capture: capture.as_deref(),
         member_layout: member_layout.as_deref(),
         zone: time_zone(section)?,
-        one_file: patterns.exact().is_some_and(|paths| paths.len() == 1),
+        one_file: patterns.exact().is_some_and(|paths| paths.len() == 1)
+            || takes_one(section, patterns, &text)?,
         overwrites: section.one_of("versions")? == Some("overwrite"),
     });
     template
@@ -123,4 +124,19 @@ pub fn patterns(
     Patterns::new(url.root.clone(), &included.globs, &exclude, &in_progress, outside)
         .map(|patterns| patterns.with_given_exclude(given_exclude))
         .map_err(|error| section.error("include", error.to_string()))
+}
+
+/// Whether one file has all that `layout` names, the newest: of one pattern, or of one folder or of
+/// each that `layout` names.
+fn takes_one(section: &Section, patterns: &Patterns, layout: &str) -> Result<bool, SettingError> {
+    let replaces = section.one_of("versions")? == Some("overwrite");
+    if section.integer("newest")? != Some(1) || !replaces {
+        return Ok(false);
+    }
+    let [pattern] = patterns.given() else { return Ok(false) };
+    let is_one_folder = pattern
+        .rsplit_once('/')
+        .is_none_or(|(folder, _)| !folder.contains(['*', '?', '[', '{', '\\']));
+    let per_pattern = section.one_of("newest_per")? == Some("pattern");
+    Ok(per_pattern || is_one_folder || layout.contains("{folder}"))
 }

@@ -4,17 +4,22 @@
 use std::collections::HashSet;
 
 use crate::pass::found_work::Survey;
-use crate::rules::naming::{Naming, short_hash};
+use crate::rules::naming::short_hash;
 use crate::transfer::request::Transfer;
+use crate::transfer::settings::Source;
 
-/// Marks all but the first.
-pub(crate) fn mark(naming: &Naming, survey: &mut Survey) {
+/// Marks all but the first; where the newest takes the place of the one before, all but the newest.
+pub(crate) fn mark(source: &Source, survey: &mut Survey) {
+    let naming = &source.naming;
     if !naming.may_meet() {
         return;
     }
     let all = survey.transfers.iter_mut().chain(&mut survey.unsettled);
     let mut by_path: Vec<&mut Transfer> = all.collect();
     by_path.sort_by(|one, other| one.file.path.cmp(&other.file.path));
+    if let Some(rule) = source.succession() {
+        by_path.sort_by(|one, other| rule.order(&other.file, &one.file));
+    }
     let mut taken = HashSet::new();
     for one in by_path {
         // A file that gets no name fails.

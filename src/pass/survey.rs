@@ -82,7 +82,7 @@ pub(crate) async fn survey(pass: &Arc<Pass>, again: &Again) -> Survey {
     survey.choose_rechecks(pass).await;
     survey.unmarked.tell(&pass.source, &mut survey.report, survey.began.0);
     order::sort(&pass.source, &mut survey.transfers);
-    shared_names::mark(&pass.source.naming, &mut survey);
+    shared_names::mark(&pass.source, &mut survey);
     survey.relisted.sort_by_cached_key(|(file, _)| Ledger::order(&file.path));
     survey
 }

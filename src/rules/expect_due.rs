@@ -171,6 +171,12 @@ impl Deadlines {
             local = self.step(local, Direction::Next)?;
             let at = self.instant(local);
             if at > now {
+                // Of times that clocks leave out in one gap the last one is meant, as afterwards.
+                while let Some(later) = self.step(local, Direction::Next)
+                    && self.instant(later) == at
+                {
+                    local = later;
+                }
                 return Some((at, local));
             }
         }

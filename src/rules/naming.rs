@@ -115,7 +115,7 @@ impl Naming {
         match &self.layout {
             Layout::Path => false,
             Layout::ByType => true,
-            Layout::Template(template) => template.may_meet().is_some(),
+            Layout::Template(template) => !template.tells_files() || template.may_meet().is_some(),
         }
     }
 

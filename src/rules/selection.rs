@@ -4,6 +4,7 @@
 //! time that a listing tells in steps, or in a zone of its own, counts as the whole range that it
 //! may stand for.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use time::OffsetDateTime;
 
 use crate::model::{ModifiedTime, RemoteFile, RemotePath};
 use crate::rules::equality::is_exact;
+use crate::rules::patterns::Patterns;
 use crate::rules::plan::Skip;
 
 /// Zones reach from 12 hours behind UTC to 14 ahead of it.
@@ -170,6 +172,26 @@ impl NewestFiles {
             newest.append(&mut files);
         }
         (newest, others)
+    }
+}
+
+impl Newest {
+    /// Whether the blob of `one` takes the place of that of `other`: only one file of each group is
+    /// taken, these two are of one group, and `one` is newer.
+    pub(crate) fn succeeds(self, one: &RemoteFile, other: &RemoteFile, all: &Patterns) -> bool {
+        let group = |file: &RemoteFile| group(self, &file.path, all.pattern_of(&file.path));
+        self.files == 1 && group(one) == group(other) && self.order(one, other).is_gt()
+    }
+
+    /// Which of two files is newer, as far as is told.
+    pub(crate) fn order(self, one: &RemoteFile, other: &RemoteFile) -> Ordering {
+        match self.by {
+            NewestBy::Name => one.path.file_name().cmp(other.path.file_name()),
+            NewestBy::Modified => match (one.modified, other.modified) {
+                (Some(one), Some(other)) => one.at.cmp(&other.at),
+                _ => Ordering::Equal,
+            },
+        }
     }
 }
 

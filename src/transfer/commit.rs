@@ -4,6 +4,7 @@
 use md5::Digest;
 
 use crate::failpoint::{failpoint, left_out};
+use crate::ledger::described;
 use crate::model::{BlobName, Md5, RemotePath, Version};
 use crate::rules::naming::{self};
 use crate::rules::verify;
@@ -139,6 +140,14 @@ pub(crate) async fn claim(
                     note,
                 }));
             }
+            Owner::OtherFile if name == *plain && succeeds(pass, identity, &found) => {
+                return Ok(Claimed::Free(Claim {
+                    name,
+                    condition: Condition::IfMatch(found.etag),
+                    adopted: None,
+                    note,
+                }));
+            }
             Owner::OtherVersion if name == base => {
                 name = naming::versioned(&base, &identity.version, identity.file.modified.as_ref())
             }
@@ -181,6 +190,17 @@ pub(crate) async fn claim(
             }
         }
     }
+}
+
+/// Whether a file takes the place of the one that was the newest before it, whose blob was `found`.
+fn succeeds(pass: &Pass, identity: &TransferIdentity<'_>, found: &BlobInfo) -> bool {
+    let Some(rule) = pass.source.succession() else { return false };
+    let is_ours = found.metadata.get("source") == Some(&pass.source.name);
+    let is_file = identity.member.is_none() && !found.metadata.contains_key("archive");
+    let before = described(&found.metadata).filter(|_| is_ours && is_file && !identity.yields);
+    before.is_some_and(|(path, known)| {
+        rule.succeeds(identity.file, &known.file(&path), &pass.source.patterns)
+    })
 }
 
 /// Whether a file was set apart before: then it stays there, whatever became of the other one.

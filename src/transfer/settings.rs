@@ -17,7 +17,7 @@ use crate::rules::naming::Naming;
 use crate::rules::patterns::{NameGlobs, Patterns};
 use crate::rules::plan::known::Times;
 use crate::rules::schedule::Schedule;
-use crate::rules::selection::FileSelection;
+use crate::rules::selection::{FileSelection, Newest};
 use crate::rules::time_zone::TimeZone;
 use crate::runtime::retry::Policy;
 use crate::source::contract::Endpoint;
@@ -124,6 +124,13 @@ pub struct Source {
 }
 
 impl Source {
+    /// The rule by which the newest file of a group takes the place of the one before under one
+    /// name, if there is one.
+    pub(crate) fn succession(&self) -> Option<Newest> {
+        let is_one = |rule: &Newest| rule.files == 1 && self.versions == Versions::Overwrite;
+        self.selection.newest.filter(is_one)
+    }
+
     /// How many things it can be asked for at once.
     pub fn parallel(&self) -> usize {
         (self.connections * self.endpoint.transfers_per_connection()).max(1)

@@ -141,6 +141,7 @@ fn midnights(zone: &str, first: &str, days: u32) -> usize {
         DateFolders { include: vec![pattern("{yyyy-MM-dd}/*")], days_back: 0, catch_up: 31 };
     let hourly = DateFolders { include: vec![pattern("{yyyy-MM-dd-HH}")], ..daily.clone() };
     let mut before: Option<(OffsetDateTime, String)> = None;
+    let mut shown: Vec<(OffsetDateTime, String)> = Vec::new();
     for line in text.lines() {
         let [at, date, hour] = *line.split(' ').collect::<Vec<_>>() else { panic!("{line}") };
         let at = OffsetDateTime::from_unix_timestamp(at.parse().unwrap()).unwrap();
@@ -157,6 +158,14 @@ fn midnights(zone: &str, first: &str, days: u32) -> usize {
             assert_eq!(patterns.last(), Some(&format!("{date}/*")), "{at}");
         }
         before = Some((at, date.to_owned()));
+        // After four days without a run each day that clocks have shown since then is looked at.
+        shown.push((at, format!("{date}/*")));
+        if let Some(since) = shown.len().checked_sub(9) {
+            let looked = daily.days(now, Some(zone.local(shown[since].0)));
+            let patterns = daily.patterns(&looked);
+            assert!(shown[since..].iter().all(|(_, day)| patterns.contains(day)), "{patterns:?}");
+            assert!(looked.missed.is_none() && patterns.len() <= 7, "{at}: {patterns:?}");
+        }
     }
     let told: BTreeSet<&str> = text.lines().map(|line| &line[..line.len() - 3]).collect();
     told.len()
@@ -171,4 +180,6 @@ fn at_midnight_in_apia_and_berlin_the_day_of_their_clocks_is_meant() {
     assert!(midnights("Europe/Berlin", "2026-01-01", 365) >= 728);
     // Where a midnight itself is left out or comes twice.
     assert!(midnights("America/Havana", "2026-01-01", 365) >= 728);
+    assert!(midnights("America/Sao_Paulo", "2018-01-01", 365) >= 728);
+    assert!(midnights("Africa/Cairo", "2026-01-01", 365) >= 728);
 }

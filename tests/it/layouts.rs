@@ -175,6 +175,69 @@ fn one_file_has_a_literal_name_and_its_last_version_replaces_it() {
 }
 
 #[test]
+fn the_newest_file_takes_the_place_of_the_one_before_under_one_name() {
+    let newest = "newest = 1\nnewest_by = \"name\"\nversions = \"overwrite\"";
+    let one = "include = [\"out/export_*.csv\"]\nlayout = \"landing/export.csv\"";
+    let site = Site::new(&format!("{one}\n{newest}"));
+    let holds = |expected: &str| {
+        site.well(&["run"]);
+        assert_eq!(site.names(), ["landing/export.csv"]);
+        assert_eq!(site.blob("landing/export.csv"), expected);
+        site.well(&["audit", "--download"]);
+    };
+    site.put("out/export_01.csv", b"first");
+    site.put("out/export_02.csv", b"second");
+    holds("second");
+    site.put("out/export_03.csv", b"third");
+    assert!(site.well(&["plan"]).contains("out/export_03.csv -> landing/export.csv"));
+    holds("third");
+    site.put("out/export_03.csv", b"third, corrected");
+    holds("third, corrected");
+    // An older one that comes late, and one that is there again once the newest is gone.
+    site.put("out/export_00.csv", b"late");
+    holds("third, corrected");
+    std::fs::remove_file(site.folder.path().join("in/out/export_03.csv")).expect("removed");
+    holds("third, corrected");
+    site.put("out/export_04.csv", b"fourth");
+    holds("fourth");
+
+    let many = format!("include = [\"a.csv\", \"b*.csv\"]\nlayout = \"x.csv\"\n{newest}");
+    site.configure(&many);
+    site.refused("names all files alike");
+    site.configure(&format!("include = [\"**/*.csv\"]\nlayout = \"x.csv\"\n{newest}"));
+    site.refused("or one pattern within one folder beside `newest = 1`");
+}
+
+#[test]
+fn the_newest_file_of_each_folder_or_feed_has_one_name() {
+    let newest = "newest = 1\nnewest_by = \"name\"\nversions = \"overwrite\"";
+    let site = Site::new(&format!(
+        "include = [\"**/*.csv\"]\nlayout = \"{{folder}}/latest.csv\"\n{newest}"
+    ));
+    for day in ["1", "2"] {
+        site.put(&format!("a/{day}.csv"), format!("a{day}").as_bytes());
+        site.put(&format!("b/{day}.csv"), format!("b{day}").as_bytes());
+        site.well(&["run"]);
+        assert_eq!(site.names(), ["a/latest.csv", "b/latest.csv"]);
+        assert_eq!(site.blob("b/latest.csv"), format!("b{day}"));
+    }
+    site.well(&["audit", "--download"]);
+
+    let feeds = Site::new(&format!(
+        "include = [\"prices_*.csv\", \"stock_*.csv\"]\nlayout = \"{{feed}}.csv\"\n\
+         capture = '(?<feed>[a-z]+)_'\nnewest_per = \"pattern\"\n{newest}"
+    ));
+    for day in ["1", "2"] {
+        feeds.put(&format!("prices_{day}.csv"), day.as_bytes());
+        feeds.put(&format!("stock_{day}.csv"), day.as_bytes());
+        feeds.well(&["run"]);
+        assert_eq!(feeds.names(), ["prices.csv", "stock.csv"]);
+        assert_eq!(feeds.blob("stock.csv"), day);
+    }
+    feeds.well(&["audit", "--download"]);
+}
+
+#[test]
 fn sources_that_may_write_the_same_names_are_refused_with_the_way_out() {
     let two = |first: &str, second: &str| {
         let site = Site::new(&format!(

@@ -243,6 +243,18 @@ fn of_each_feed_the_newest_file_is_taken() {
 }
 
 #[test]
+fn the_newest_export_has_one_name() {
+    let kitchen = Kitchen::new("The newest export under one name")
+        .serve("outbound/export_20261129.csv", b"1")
+        .serve("outbound/export_20261130.csv", b"2");
+    kitchen.run(0);
+    let kitchen = kitchen.serve("outbound/export_20261201.csv", b"3");
+    kitchen.run(0);
+    assert_eq!(kitchen.blobs(), ["landing/export.csv"]);
+    assert_eq!(std::fs::read(kitchen.ferry.path("out/landing/export.csv")).unwrap(), b"3");
+}
+
+#[test]
 fn of_years_of_folders_the_last_days_are_taken() {
     let mut kitchen = Kitchen::new("The last days of a server that keeps years");
     let day = |back| (OffsetDateTime::now_utc() - time::Duration::days(back)).date().to_string();

@@ -30,6 +30,7 @@ mod cancel;
 mod changes;
 mod compressed;
 mod crash;
+mod damaged_parts;
 mod destinations;
 mod doubts;
 mod far_store;

@@ -29,7 +29,8 @@ pub struct LayoutSettings<'a> {
     pub member_layout: Option<&'a str>,
     /// The zone that dates are told in.
     pub zone: TimeZone,
-    /// Whether `include` is one exact path, so that there is but one file to name.
+    /// Whether there is but one file to name: `include` is one exact path, or the newest file takes
+    /// the place of the one before.
     pub one_file: bool,
     /// Whether a new version replaces the one before.
     pub overwrites: bool,
@@ -89,6 +90,10 @@ impl LayoutPart {
     pub(super) fn is_captured(&self) -> bool {
         matches!(self, LayoutPart::Group(_) | LayoutPart::GroupDate(..))
     }
+
+    pub(super) fn tells_files(&self) -> bool {
+        matches!(self, LayoutPart::Path | LayoutPart::File | LayoutPart::Stem) || self.is_captured()
+    }
 }
 
 fn bad(key: &'static str, problem: String) -> BadLayout {
@@ -98,10 +103,7 @@ fn bad(key: &'static str, problem: String) -> BadLayout {
 /// A template is to give each file a name of its own, and each version of it the same one if it is
 /// to replace the one before.
 fn names_files(parts: &[LayoutPart], settings: &LayoutSettings<'_>) -> Result<(), String> {
-    let names = |part: &LayoutPart| {
-        matches!(part, LayoutPart::Path | LayoutPart::File | LayoutPart::Stem) || part.is_captured()
-    };
-    let tells_files = parts.iter().any(names);
+    let tells_files = parts.iter().any(LayoutPart::tells_files);
     if !tells_files && !settings.one_file {
         let near = closest(settings.layout, &["path", "by-type"]);
         let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
@@ -109,7 +111,8 @@ fn names_files(parts: &[LayoutPart], settings: &LayoutSettings<'_>) -> Result<()
             "is \"{}\", which names all files alike; allowed are `path`, `by-type`, or a template \
              with `{{path}}`, `{{file}}`, `{{stem}}` or a group of `capture`, as \
              \"landing/{{source}}/{{path}}\"; without them only where `include` is one exact \
-             path{near}",
+             path, or one pattern within one folder beside `newest = 1` and \
+             `versions = \"overwrite\"`{near}",
             printable(settings.layout.as_bytes())
         ));
     }

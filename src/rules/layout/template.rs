@@ -144,6 +144,11 @@ impl Template {
         self.parts.iter().any(|part| matches!(part, LayoutPart::Modified(_)))
     }
 
+    /// Whether files have different names at all.
+    pub(crate) fn tells_files(&self) -> bool {
+        self.parts.iter().any(LayoutPart::tells_files)
+    }
+
     /// The name of `file`, which may still be over the limits of a blob's name.
     pub fn file(&self, root: &RemotePath, file: &RemoteFile) -> Result<String, NameError> {
         let below = file.path.below(root).unwrap_or(file.path.as_bytes());
