@@ -61,7 +61,7 @@ impl Answer {
     }
 
     /// The host's answer to an HTTP function.
-    pub fn http(answer: &HttpAnswer) -> Self {
+    pub fn http(answer: HttpAnswer) -> Self {
         Self { status: 200, body: http_answer(answer), reason: None }
     }
 

@@ -377,20 +377,20 @@ pub fn answer(logs: &[String]) -> Value {
 
 /// The answer of a function with the HTTP output `res`. The body goes as text: the host hands text
 /// on as it is.
-pub(crate) fn http_answer(answer: &HttpAnswer) -> Value {
-    let (content_type, body) = match &answer.page {
-        Some(html) => ("text/html; charset=utf-8", html.clone()),
-        None => ("application/json", format!("{:#}\n", answer.body)),
+pub(crate) fn http_answer(answer: HttpAnswer) -> Value {
+    let HttpAnswer { status, headers: told, body, page } = answer;
+    let (content_type, body) = match page {
+        Some(html) => ("text/html; charset=utf-8", html),
+        None => ("application/json", format!("{body:#}\n")),
     };
     let mut headers = Map::from_iter([("Content-Type".to_owned(), Value::from(content_type))]);
-    headers.extend(
-        answer
-            .headers
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), Value::from(value.as_str()))),
-    );
-    let res = json!({ "statusCode": answer.status.to_string(), "headers": headers, "body": body });
-    json!({ "Outputs": { "res": res }, "Logs": [], "ReturnValue": null })
+    headers.extend(told.into_iter().map(|(name, value)| (name.to_owned(), Value::from(value))));
+    // A macro would copy the body, which may be some megabytes.
+    let mut res = json!({ "statusCode": status.to_string(), "headers": headers });
+    res["body"] = Value::String(body);
+    let mut answer = json!({ "Outputs": {}, "Logs": [], "ReturnValue": null });
+    answer["Outputs"]["res"] = res;
+    answer
 }
 
 #[cfg(test)]
@@ -478,7 +478,7 @@ mod tests {
     #[test]
     fn an_answer_is_never_empty() {
         assert_eq!(answer(&[]).to_string(), r#"{"Logs":[],"Outputs":{},"ReturnValue":null}"#);
-        let http = http_answer(&HttpAnswer::new(202, json!({"a": 1})).with("Location", "/x"));
+        let http = http_answer(HttpAnswer::new(202, json!({"a": 1})).with("Location", "/x"));
         assert_eq!(http["Outputs"]["res"]["statusCode"], "202");
         assert_eq!(http["Outputs"]["res"]["headers"]["Location"], "/x");
     }

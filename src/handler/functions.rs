@@ -105,12 +105,12 @@ async fn status(app: &App, invocation: Invocation) -> Answer {
     };
     let asked = match asked {
         Ok(asked) => asked,
-        Err(refusal) => return Answer::http(&refused(refusal, UNKNOWN_PREFIX)),
+        Err(refusal) => return Answer::http(refused(refusal, UNKNOWN_PREFIX)),
     };
     let (ready, host) = match loaded(app).await {
         Ok(loaded) => loaded,
         Err(reason) => {
-            return Answer::http(&refused(HttpAnswer::refusal(500, reason), UNKNOWN_PREFIX));
+            return Answer::http(refused(HttpAnswer::refusal(500, reason), UNKNOWN_PREFIX));
         }
     };
     let dress = if wants_page { Dress::Html } else { Dress::Json };
@@ -125,7 +125,7 @@ async fn status(app: &App, invocation: Invocation) -> Answer {
     let answer = tokio::time::timeout(READ, answer)
         .await
         .unwrap_or_else(|_| Err(format!("the store did not answer within {READ:?}")));
-    Answer::http(&answer.unwrap_or_else(|error| {
+    Answer::http(answer.unwrap_or_else(|error| {
         let error = ready.redactor.text(&error);
         tracing::warn!(
             invocation = invocation.id,

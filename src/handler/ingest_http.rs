@@ -21,23 +21,23 @@ pub(crate) async fn http(app: &App, invocation: Invocation) -> Answer {
         Err(error) => return error.into(),
     };
     if let Err(refusal) = api::check_method(&request, "POST") {
-        return Answer::http(&refusal);
+        return Answer::http(refusal);
     }
     let (ready, host) = match loaded(app).await {
         Ok(loaded) => loaded,
-        Err(reason) => return Answer::http(&HttpAnswer::refusal(500, reason)),
+        Err(reason) => return Answer::http(HttpAnswer::refusal(500, reason)),
     };
     let wanted = match api::wanted(&request, &ready.names()) {
         Ok(wanted) => wanted,
-        Err(refusal) => return Answer::http(&refusal),
+        Err(refusal) => return Answer::http(refusal),
     };
     if let Some(work) = &ready.work {
         return Answer::http(
-            &dispatch::http(&ready, &host, work, wanted.as_deref(), &invocation.id).await,
+            dispatch::http(&ready, &host, work, wanted.as_deref(), &invocation.id).await,
         );
     }
     if host.place.in_azure() {
-        return Answer::http(&no_queue());
+        return Answer::http(no_queue());
     }
     tracing::info!(
         invocation = invocation.id,
@@ -67,7 +67,7 @@ pub(crate) async fn http(app: &App, invocation: Invocation) -> Answer {
             }
         }
     };
-    Answer::http(&answer)
+    Answer::http(answer)
 }
 
 pub(super) fn no_queue() -> HttpAnswer {

@@ -44,12 +44,12 @@ pub(crate) async fn http(app: &App, invocation: Invocation) -> Answer {
     }
     if wish == FormAction::Look && !wants_page {
         return Answer::http(
-            &HttpAnswer::refusal(405, "this is asked by POST only").with("Allow", "POST"),
+            HttpAnswer::refusal(405, "this is asked by POST only").with("Allow", "POST"),
         );
     }
     let (ready, host) = match crate::handler::app::loaded(app).await {
         Ok(loaded) => loaded,
-        Err(reason) => return Answer::http(&shown(&call, "", &HttpAnswer::refusal(500, reason))),
+        Err(reason) => return Answer::http(shown(&call, "", &HttpAnswer::refusal(500, reason))),
     };
     let context = page::manual::FormContext {
         sources: &ready.names(),
@@ -76,7 +76,7 @@ pub(crate) async fn http(app: &App, invocation: Invocation) -> Answer {
             context.started(&started)
         }
     };
-    Answer::http(&answer)
+    Answer::http(answer)
 }
 
 fn shown(call: &HttpCall, prefix: &str, answer: &HttpAnswer) -> HttpAnswer {

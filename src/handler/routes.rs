@@ -135,14 +135,14 @@ async fn invoke(app: Arc<App>, name: String, request: Request) -> Response {
         },
         // The host makes an empty 500 of every other answer of ours.
         Err(answer) if is_http && answer.status == 413 => {
-            return reply(&Answer::http(&envelope::too_large(MAX_BODY)), &id);
+            return reply(&Answer::http(envelope::too_large(MAX_BODY)), &id);
         }
         Err(answer) => return reply(&answer, &id),
     };
     if let Some(refusal) =
         is_http.then(|| envelope.http().ok()).flatten().and_then(|call| call.refusal())
     {
-        return reply(&Answer::http(&refusal), &id);
+        return reply(&Answer::http(refusal), &id);
     }
     let invocation = Invocation { id: id.clone(), begun, traceparent, envelope };
     // In a task of its own: a panic costs this invocation only, and a host that hangs up stops

@@ -27,7 +27,7 @@ use crate::state::store::{StateError, StateStore};
 use crate::store::contract::{StoreError, StoreKind};
 
 /// Lines of manifests that are read at once.
-const LINES_AT_ONCE: usize = 16;
+const LINES_AT_ONCE: usize = 8;
 /// A record is smaller than this by far.
 const MAX_RECORD: u64 = 64 << 20;
 /// The newest runs, of which some may go on.

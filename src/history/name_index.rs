@@ -24,7 +24,7 @@ const READING: &str = "reading names of files";
 /// Entries of one segment.
 const SEGMENT: usize = 50_000;
 /// Segments that are read at once.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 8;
 /// Segments that are read through at once.
 const SCANNED_AT_ONCE: usize = 4;
 /// Bytes of a segment's end that its index fits into, mostly.

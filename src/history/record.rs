@@ -21,7 +21,7 @@ const QUEUED_SILENCE: Duration = Duration::hours(24);
 /// tells more.
 const LINES: usize = 100;
 /// The counts that every source's line has when it is shown.
-const COUNTS: &[&str] =
+pub(crate) const COUNTS: &[&str] =
     &["listed", "ingested", "unchanged", "skipped", "gone", "deferred", "failed", "bytes", "blobs"];
 
 /// What started a run.
@@ -148,6 +148,13 @@ impl RunStatus {
             RunStatus::Abandoned => "abandoned",
         }
     }
+
+    /// How a run of this status stands that was not heard of for `silence`, for those who ask.
+    pub(crate) fn seen(self, silence: Duration, queued: &[String]) -> Self {
+        // Work that waits in a queue says nothing; what is dead of it is closed by the timer.
+        let most = if queued.is_empty() { SILENCE } else { QUEUED_SILENCE };
+        if self == Self::Running && silence > most { Self::Abandoned } else { self }
+    }
 }
 
 impl RunRecord {
@@ -199,10 +206,7 @@ impl RunRecord {
             None => self.sources.push(line),
         }
         self.heartbeat = self.heartbeat.max(now);
-        let told = |name: &String| {
-            self.sources.iter().any(|line| line["source"] == **name && is_final(line))
-        };
-        if self.queued.iter().all(told) {
+        if self.unsettled().is_empty() {
             self.status = worst(&self.sources);
             self.ended = Some(self.ended.map_or(now, |ended| ended.max(now)));
         }
@@ -256,10 +260,7 @@ impl RunRecord {
 
     /// How it stands, for those who ask at `now`.
     pub(crate) fn shown_status(&self, now: OffsetDateTime) -> RunStatus {
-        // Work that waits in a queue says nothing; what is dead of it is closed by the timer.
-        let most = if self.queued.is_empty() { SILENCE } else { QUEUED_SILENCE };
-        let silent = self.status == RunStatus::Running && now - self.heartbeat > most;
-        if silent { RunStatus::Abandoned } else { self.status }
+        self.status.seen(now - self.heartbeat, &self.queued)
     }
 
     /// All of it for those who ask at `now`.

@@ -2,6 +2,7 @@
 
 use std::time::Duration as Wait;
 
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use time::{Duration, OffsetDateTime};
 
@@ -61,6 +62,14 @@ impl Records {
 
     /// The record as it is stored; one that cannot be read is told of in the log.
     pub async fn read(&self, name: &BlobName) -> Result<Option<RunRecord>, StoreError> {
+        self.read_as(name).await
+    }
+
+    /// As [`Records::read`], as much of it as `T` holds.
+    pub(crate) async fn read_as<T: DeserializeOwned>(
+        &self,
+        name: &BlobName,
+    ) -> Result<Option<T>, StoreError> {
         match self.state.get_json(name, MAX_BYTES, "reading the record of a run").await {
             Ok(found) => Ok(found.map(|(record, _)| record)),
             Err(StateError::Store(error)) => Err(error),

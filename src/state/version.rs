@@ -1,6 +1,11 @@
 //! The version of stored state. State of a later version is refused by name, never guessed at.
 
-use serde_json::Value;
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Deserializer;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde_json::{Map, Value};
 
 /// The version of all that this release stores: 1 was release 0.1.
 ///
@@ -22,6 +27,34 @@ pub struct LaterVersion {
     pub blob: String,
     /// Its version.
     pub found: u64,
+}
+
+/// The JSON `bytes` without all but its version.
+pub(crate) fn member(bytes: &[u8]) -> serde_json::Result<Value> {
+    struct VersionAlone;
+    impl<'de> Visitor<'de> for VersionAlone {
+        type Value = Value;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("JSON")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+            let mut found = Map::new();
+            while let Some(name) = members.next_key::<Cow<'de, str>>()? {
+                match name.as_ref() {
+                    MEMBER => drop(found.insert(name.into_owned(), members.next_value()?)),
+                    _ => drop(members.next_value::<IgnoredAny>()?),
+                }
+            }
+            Ok(found.into())
+        }
+    }
+    let is_object = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
+    if !is_object {
+        return serde_json::from_slice(bytes);
+    }
+    serde_json::Deserializer::from_slice(bytes).deserialize_map(VersionAlone)
 }
 
 /// Refuses `value`, the content of `blob`, if a later release wrote it. JSON without a version is
@@ -46,6 +79,12 @@ mod tests {
             "`_blobferry/x` was written by a later release (schema 3, this one knows 2): run that \
             release, or a later one"
         );
+        for text in [r#"{"a":[{"schema":9}],"schema":3}"#, " {\"schema\": 3, \"a\": \"\\u0041\"}"] {
+            let read = member(text.as_bytes()).expect("JSON");
+            assert_eq!(read, json!({ "schema": 3 }), "{text}");
+        }
+        assert_eq!(member(b"[3]").ok(), Some(json!([3])));
+        assert!(member(b"{\"schema\":3").is_err());
         for known in [json!({}), json!({ "schema": 1 }), json!({ "schema": VERSION }), json!([3])] {
             assert_eq!(check("x", &known), Ok(()));
         }

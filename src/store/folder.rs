@@ -106,11 +106,15 @@ impl FolderStore {
     }
 }
 
+/// Bytes of a part for which there is room before they are read.
+const AT_ONCE: usize = 8 << 20;
+
 /// So many bytes of a file from `start` on.
 fn part(path: &Path, start: u64, length: u64) -> io::Result<Bytes> {
     let mut file = File::open(path)?;
     file.seek(SeekFrom::Start(start))?;
-    let mut bytes = Vec::new();
+    // A vector that grows takes twice the memory, and as much again that is free.
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0).min(AT_ONCE));
     file.take(length).read_to_end(&mut bytes)?;
     Ok(bytes.into())
 }

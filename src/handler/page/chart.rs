@@ -3,7 +3,7 @@
 
 use maud::{Markup, html};
 
-use super::view::PagePass;
+use super::pass::PagePass;
 use crate::history::source_days::DayState;
 
 /// One number of a pass.

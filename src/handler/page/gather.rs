@@ -2,11 +2,13 @@
 
 use futures_util::future::try_join_all;
 use futures_util::{StreamExt, TryStreamExt, stream};
+use serde_json::Value;
 use time::{Duration, OffsetDateTime};
 
+use super::digest::RunDigest;
 use super::expected::{self, ExpectedFeed};
 use super::overview::ArrivedFile;
-use super::view::{PageRun, PageStored};
+use super::view::{PageRun, PageStored, WantedFailures};
 use crate::handler::api::decoded;
 use crate::history::arrivals;
 use crate::history::files_by_name::{self, NameQuery, NamesFound};
@@ -23,12 +25,13 @@ use crate::store::contract::StoreError;
 
 /// A report is smaller than this by far.
 const MAX_BYTES: u64 = 32 << 20;
-/// Sources that are listed at once, and reports that are read at once.
+/// Sources that are listed at once, and reports, or ends of manifests, that are read at once. With
+/// the folder store each is a thread, which keeps memory of its own.
 const AT_ONCE: usize = 8;
 /// Records that are read at once: those of runs over many sources are long.
-const RECORDS_AT_ONCE: usize = 4;
+const RECORDS_AT_ONCE: usize = 2;
 /// Sources whose expectations are read at once.
-const EXPECTING_AT_ONCE: usize = 32;
+const EXPECTING_AT_ONCE: usize = 16;
 /// With more sources, reports that no record tells of are not looked for.
 const LISTED: usize = 50;
 /// Lines of a file's life that are shown.
@@ -40,10 +43,52 @@ const HITS: usize = 200;
 /// How long a search of the page looks.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
 
-/// Leaves `only` of a run, if a source is named.
-fn keep(run: &mut PageRun, only: Option<&str>) {
-    if let Some(name) = only {
-        run.keep(name);
+/// What is wanted of runs.
+#[derive(Clone, Copy)]
+pub(crate) enum RunPart<'a> {
+    /// All sources.
+    All,
+    /// One of them.
+    Source(&'a str),
+    /// All sources, with these failures.
+    Failures(&'a WantedFailures),
+}
+
+impl RunPart<'_> {
+    fn of(self, mut run: PageRun) -> PageRun {
+        match self {
+            RunPart::All => run.shorten(&WantedFailures::new()),
+            RunPart::Source(name) => run.keep(name),
+            RunPart::Failures(wanted) => run.shorten(wanted),
+        }
+        run
+    }
+}
+
+/// A run, with all of it for programs.
+pub(crate) struct FoundRun {
+    /// The run.
+    pub run: PageRun,
+    whole: WholeRun,
+}
+
+enum WholeRun {
+    Record(Box<RunRecord>),
+    Reports(Value),
+}
+
+impl FoundRun {
+    fn of_record(record: RunRecord, now: OffsetDateTime) -> Self {
+        let run = PageRun::of_record(record.clone(), now);
+        Self { run, whole: WholeRun::Record(Box::new(record)) }
+    }
+
+    /// All of it, as it stands at `now`.
+    pub(crate) fn into_told(self, now: OffsetDateTime) -> Value {
+        match self.whole {
+            WholeRun::Record(record) => record.into_shown(now),
+            WholeRun::Reports(told) => told,
+        }
     }
 }
 
@@ -62,23 +107,22 @@ pub(crate) struct PageShelf<'a> {
 }
 
 impl PageShelf<'_> {
-    /// The last runs, newest first, at most `limit`; of the source `only` alone, if one is named.
+    /// The last runs, newest first, at most `limit`; of them what `part` says.
     pub async fn last(
         &self,
         limit: usize,
-        only: Option<&str>,
+        part: RunPart<'_>,
         now: OffsetDateTime,
     ) -> Result<Vec<PageRun>, StoreError> {
         let records = Records::new(self.state.clone());
         let names = records.last_names(limit, now).await?;
-        let mut runs: Vec<PageRun> =
-            self.here.iter().map(|record| PageRun::of_record(record.clone(), now)).collect();
-        for run in self.recorded(names, only, now).await? {
+        let here = |record: &RunRecord| part.of(PageRun::of_record(record.clone(), now));
+        let mut runs: Vec<PageRun> = self.here.iter().map(here).collect();
+        for run in self.recorded(names, part, now).await? {
             if runs.iter().all(|known| known.id != run.id) {
                 runs.push(run);
             }
         }
-        runs.iter_mut().for_each(|run| keep(run, only));
         self.with_reports(runs, limit, now).await
     }
 
@@ -90,7 +134,7 @@ impl PageShelf<'_> {
         now: OffsetDateTime,
     ) -> Result<Vec<PageRun>, StoreError> {
         let names = Records::new(self.state.clone()).names_before(before, limit).await?;
-        self.recorded(names, None, now).await
+        self.recorded(names, RunPart::All, now).await
     }
 
     /// Runs by their records. Each is made short before the next is read: those over a thousand
@@ -98,23 +142,33 @@ impl PageShelf<'_> {
     async fn recorded(
         &self,
         names: Vec<BlobName>,
-        only: Option<&str>,
+        part: RunPart<'_>,
         now: OffsetDateTime,
     ) -> Result<Vec<PageRun>, StoreError> {
         let records = Records::new(self.state.clone());
         let records = &records;
         let read = stream::iter(names).map(|name| async move {
-            let id = run_of_record(name.as_str()).unwrap_or_default().to_owned();
-            let record = run_status::get(records, &id).await?;
-            Ok::<_, StoreError>(record.map(|record| {
-                let mut run = PageRun::of_record(record, now);
-                keep(&mut run, only);
-                run.shorten();
-                run
-            }))
+            let digest = records.read_as::<RunDigest>(&name).await?;
+            let run = match digest.filter(|digest| !digest.is_open()) {
+                Some(digest) => Some(PageRun::of_digest(digest, now)),
+                None => self.open(records, &name, now).await?,
+            };
+            Ok::<_, StoreError>(run.map(|run| part.of(run)))
         });
         let runs: Vec<Option<PageRun>> = read.buffered(RECORDS_AT_ONCE).try_collect().await?;
         Ok(runs.into_iter().flatten().collect())
+    }
+
+    /// A run whose sources are worked on by the queue, as they stand now.
+    async fn open(
+        &self,
+        records: &Records,
+        name: &BlobName,
+        now: OffsetDateTime,
+    ) -> Result<Option<PageRun>, StoreError> {
+        let id = run_of_record(name.as_str()).unwrap_or_default();
+        let record = run_status::get(records, id).await?;
+        Ok(record.map(|record| PageRun::of_record(record, now)))
     }
 
     /// `runs`, with those of which only reports tell.
@@ -172,10 +226,10 @@ impl PageShelf<'_> {
         brought.sort_by(|one, other| other.cmp(one));
         brought.truncate(MANIFESTS);
         let state = &self.state;
-        let read = brought.into_iter().map(|(run, source)| async move {
+        let read = stream::iter(brought).map(|(run, source)| async move {
             files_by_name::newest(state, &source, &run, most).await
         });
-        let of_runs = try_join_all(read).await?;
+        let of_runs: Vec<_> = read.buffered(AT_ONCE).try_collect().await?;
         let arrived = of_runs.into_iter().flatten().filter_map(|hit| {
             let (path, by) = (self.redactor.name(&hit.path), hit.began?);
             Some(ArrivedFile { source: hit.source, path, size: hit.size, run: hit.run, by })
@@ -257,20 +311,21 @@ impl PageShelf<'_> {
     }
 
     /// The run `id`, if there is one.
-    pub async fn one(&self, id: &str, now: OffsetDateTime) -> Result<Option<PageRun>, StoreError> {
+    pub async fn one(&self, id: &str, now: OffsetDateTime) -> Result<Option<FoundRun>, StoreError> {
         if !is_run_id(id) {
             return Ok(None);
         }
         if let Some(record) = self.here.iter().find(|record| record.id == id) {
-            return Ok(Some(PageRun::of_record(record.clone(), now)));
+            return Ok(Some(FoundRun::of_record(record.clone(), now)));
         }
         if let Some(record) = run_status::get(&Records::new(self.state.clone()), id).await? {
-            return Ok(Some(PageRun::of_record(record, now)));
+            return Ok(Some(FoundRun::of_record(record, now)));
         }
         let reports = self
             .read(self.sources.iter().map(|source| StatePaths::of(source).report(id)).collect())
             .await?;
-        Ok(PageRun::of_reports(reports).pop())
+        let run = PageRun::of_reports(reports).pop();
+        Ok(run.map(|run| FoundRun { whole: WholeRun::Reports(run.all()), run }))
     }
 
     /// Ids and names of the last reports of a source: those of two days, or all, if these are fewer

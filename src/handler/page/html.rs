@@ -13,7 +13,8 @@ use time::format_description::well_known::Rfc3339;
 use super::address;
 use super::chart::{PARTS, bar, equation, progress};
 use super::frame::Frame;
-use super::view::{Earlier, PagePass, PageProblem, PageRun, earlier};
+use super::pass::{PagePass, PageProblem};
+use super::view::{Earlier, PageRun, earlier};
 use crate::report::in_bytes;
 
 const STYLE: &str = include_str!("style.css");

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use super::address;
 use super::frame::{Dress, Frame};
 use super::html::{page as whole, problems};
-use super::view::{PagePass, PageProblem};
+use super::pass::{PagePass, PageProblem};
 use super::{carried, encoded, page};
 use crate::handler::envelope::{HttpAnswer, HttpCall};
 use crate::report::in_bytes;

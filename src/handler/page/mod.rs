@@ -8,6 +8,7 @@
 mod address;
 mod chart;
 mod days;
+mod digest;
 mod expected;
 mod file;
 mod file_html;
@@ -20,6 +21,7 @@ mod names_html;
 mod next;
 mod overview;
 mod overview_html;
+mod pass;
 mod run_html;
 mod source_html;
 mod tag;
@@ -38,10 +40,10 @@ use crate::handler::page::days::DaysTold;
 use crate::handler::page::file::FileLife;
 pub use crate::handler::page::frame::Dress;
 use crate::handler::page::frame::Frame;
-use crate::handler::page::gather::PageShelf;
+use crate::handler::page::gather::{PageShelf, RunPart};
 use crate::handler::page::overview::{KnownOfSources, StatusOverview, brought};
 use crate::handler::page::source_html::SourceFacts;
-use crate::handler::page::view::{PageRun, passes_by_source};
+use crate::handler::page::view::{PageRun, failed_before, passes_by_source};
 use crate::history::files_by_name::NamesFound;
 use crate::history::record::RunRecord;
 use crate::history::source_index::SourceIndex;
@@ -222,7 +224,7 @@ async fn list(
     shelf: &PageShelf<'_>,
     limit: usize,
 ) -> Result<PageMade, StoreError> {
-    let runs = shelf.last(limit, None, frame.now).await?;
+    let runs = shelf.last(limit, RunPart::All, frame.now).await?;
     let (overview, _) = known(frame, shelf, &runs, None).await?;
     let json = || {
         let mut json = json!(overview);
@@ -244,7 +246,7 @@ async fn source(
 ) -> Result<PageMade, StoreError> {
     // Records over many sources are long, and of each a line is wanted.
     let most = if frame.sources.len() > MANY { NEWEST } else { MOST_LISTED };
-    let mut runs = shelf.last(most, Some(name), frame.now).await?;
+    let mut runs = shelf.last(most, RunPart::Source(name), frame.now).await?;
     runs.retain(|run| !run.passes.is_empty());
     let (overview, index) = known(frame, shelf, &runs, Some(name)).await?;
     let Some(source) = overview.sources.iter().find(|source| source.name == name) else {
@@ -273,7 +275,7 @@ async fn files(
     name: &str,
     source: Option<&str>,
 ) -> Result<PageMade, StoreError> {
-    let runs = shelf.last(NEWEST, None, frame.now).await?;
+    let runs = shelf.last(NEWEST, RunPart::All, frame.now).await?;
     let (overview, _) = known(frame, shelf, &runs, source).await?;
     let found = match name {
         "" => NamesFound::default(),
@@ -308,7 +310,7 @@ async fn sources_page(
     shelf: &PageShelf<'_>,
     asked: &ListQuery,
 ) -> Result<PageMade, StoreError> {
-    let runs = shelf.last(NEWEST, None, frame.now).await?;
+    let runs = shelf.last(NEWEST, RunPart::All, frame.now).await?;
     let (overview, _) = known(frame, shelf, &runs, None).await?;
     let json = || {
         let (some, next) = lists_html::some_sources(&overview, asked);
@@ -324,7 +326,7 @@ async fn runs_page(
 ) -> Result<PageMade, StoreError> {
     let mut runs = match &asked.after {
         Some(after) => shelf.before(after, lists_html::ROWS, frame.now).await?,
-        None => shelf.last(lists_html::ROWS, None, frame.now).await?,
+        None => shelf.last(lists_html::ROWS, RunPart::All, frame.now).await?,
     };
     let oldest = runs.last().filter(|_| runs.len() == lists_html::ROWS);
     let next = oldest.map(|run| run.id.clone());
@@ -364,14 +366,15 @@ fn as_of(frame: &Frame<'_>) -> String {
 }
 
 async fn one(frame: &Frame<'_>, shelf: &PageShelf<'_>, id: &str) -> Result<PageMade, StoreError> {
-    let Some(run) = shelf.one(id, frame.now).await? else {
+    let Some(found) = shelf.one(id, frame.now).await? else {
         return Ok(none(frame, &format!("there is no run `{}`", printable(id.as_bytes()))));
     };
+    let run = &found.run;
     // What failed now may have failed before.
-    let before = if run.passes.iter().any(|pass| !pass.failures.is_empty()) {
-        shelf.last(BEFORE, None, frame.now).await?
-    } else {
-        Vec::new()
+    let wanted = run_html::failures_shown(run);
+    let before = match wanted.is_empty() {
+        true => Vec::new(),
+        false => shelf.last(BEFORE, RunPart::Failures(&wanted), frame.now).await?,
     };
     let brought = run.passes.iter().filter(|pass| pass.ingested > 0 && !pass.is_running());
     // Of sources that are configured no more nothing is asked for.
@@ -379,13 +382,19 @@ async fn one(frame: &Frame<'_>, shelf: &PageShelf<'_>, id: &str) -> Result<PageM
     let brought = brought.map(|pass| (run.id.clone(), pass.source.clone())).collect();
     let mut came = shelf.arrived(brought, 50).await?;
     came.truncate(50);
-    let json = || {
-        let mut json = run.told.clone();
-        json["answer"] = html::run_answer(&run).into();
-        json["arrived"] = json!(came);
-        json
+    let body = match frame.dress {
+        Dress::Html => PageBody::Html(run_html::page(frame, run, &before, &came)),
+        Dress::Json => {
+            let answer = html::run_answer(run);
+            let before = failed_before(&before, run, &wanted);
+            let mut json = found.into_told(frame.now);
+            json["failed_before"] = json!(before);
+            json["answer"] = answer.into();
+            json["arrived"] = json!(came);
+            PageBody::Json(json)
+        }
     };
-    Ok(PageMade::of(frame, || run_html::page(frame, &run, &before, &came), json))
+    Ok(PageMade { status: 200, body })
 }
 
 fn none(frame: &Frame<'_>, reason: &str) -> PageMade {

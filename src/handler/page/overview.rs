@@ -9,7 +9,8 @@ use time::{Duration, OffsetDateTime};
 
 use super::days::{self, DaysTold};
 use super::expected::{ExpectedFeed, ExpectedNight};
-use super::view::{PagePass, PageRun, PassesBySource};
+use super::pass::PagePass;
+use super::view::{NAMED, PageRun, PassesBySource};
 use crate::history::run_id::began;
 use crate::history::source_days::DayState;
 use crate::history::source_index::SourceIndex;
@@ -18,9 +19,6 @@ use crate::model::failure::Class;
 
 /// Without a schedule a source is silent if no run was heard of for this long.
 const SILENT: Duration = Duration::hours(3);
-/// Files of one trouble that are named.
-const NAMED: usize = 5;
-
 /// How a source stands, in one word: the worst that holds comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]

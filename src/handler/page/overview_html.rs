@@ -11,7 +11,8 @@ use super::expected;
 use super::frame::Frame;
 use super::html::{self as parts, at, file_name, hint, legend, named, run_link, starting, word};
 use super::overview::{ArrivedFile, Need, SourceState, SourceWord, StatusOverview};
-use super::view::{PagePass, PageRun, span};
+use super::pass::PagePass;
+use super::view::{PageRun, span};
 use crate::model::number_of;
 use crate::report::in_bytes;
 
@@ -378,14 +379,7 @@ fn alike(runs: &[PageRun]) -> Vec<Alike<'_>> {
     let mut found: Vec<Alike<'_>> = Vec::new();
     let key = |run: &PageRun| {
         let total = run.total();
-        let failing: Vec<(String, String)> = run
-            .passes
-            .iter()
-            .flat_map(|pass| {
-                pass.failures.iter().map(|failure| (pass.source.clone(), failure.path.clone()))
-            })
-            .collect();
-        (run.status.clone(), run.trigger.clone(), total, failing)
+        (run.status.clone(), run.trigger.clone(), total, run.failing)
     };
     for run in runs {
         match found.last_mut() {

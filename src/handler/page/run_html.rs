@@ -8,7 +8,8 @@ use super::chart::{commas, equation, progress};
 use super::frame::Frame;
 use super::html::{self as parts, at, named, word};
 use super::overview::ArrivedFile;
-use super::view::{PagePass, PageRun, span};
+use super::pass::PagePass;
+use super::view::{PageRun, WantedFailures, span};
 use crate::model::number_of;
 use crate::report::in_bytes;
 
@@ -88,6 +89,16 @@ fn worst_first(run: &PageRun) -> Vec<&PagePass> {
     let mut passes: Vec<&PagePass> = run.passes.iter().collect();
     passes.sort_by(|one, other| (rank(one), &one.source).cmp(&(rank(other), &other.source)));
     passes
+}
+
+/// The failed files of which the page tells one by one.
+pub(crate) fn failures_shown(run: &PageRun) -> WantedFailures {
+    let shown = worst_first(run).into_iter().take(DETAILED);
+    let of = |pass: &PagePass| {
+        let failures = pass.failures.iter();
+        failures.map(|failure| (pass.source.clone(), failure.path.clone())).collect::<Vec<_>>()
+    };
+    shown.flat_map(of).collect()
 }
 
 /// Its sources, the worst first, a sentence each.
@@ -255,7 +266,7 @@ fn rate(bytes: u64, duration: time::Duration) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::handler::page::view::PageProblem;
+    use crate::handler::page::pass::PageProblem;
 
     #[test]
     fn a_pass_is_one_sentence() {

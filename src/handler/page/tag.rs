@@ -1,5 +1,7 @@
 //! Entity tags: who asks again is told that nothing changed, if that is so. Pure.
 
+use std::io;
+
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -8,11 +10,11 @@ use crate::model::hex;
 
 /// `answer` with its tag; without its body, if the caller has the same. When an answer was made
 /// belongs to no tag, so the tag is a weak one. Refusals have none.
-pub(super) fn tagged(answer: HttpAnswer, call: &HttpCall) -> HttpAnswer {
+pub(super) fn tagged(mut answer: HttpAnswer, call: &HttpCall) -> HttpAnswer {
     if answer.status != 200 {
         return answer;
     }
-    let tag = tag(&answer);
+    let tag = tag(&mut answer);
     let answer = answer.with("ETag", tag.clone());
     match is_known(&call.if_none_match, &tag) {
         false => answer,
@@ -20,25 +22,43 @@ pub(super) fn tagged(answer: HttpAnswer, call: &HttpCall) -> HttpAnswer {
     }
 }
 
-fn tag(answer: &HttpAnswer) -> String {
-    let text = match &answer.page {
-        Some(page) => without_time(page),
+fn tag(answer: &mut HttpAnswer) -> String {
+    let mut digest = Digester(Sha256::new());
+    match &answer.page {
+        Some(page) => without_time(page).into_iter().for_each(|part| digest.0.update(part)),
+        // The facts over a thousand sources are large: they are neither copied nor made a text.
         None => {
-            let mut facts = answer.body.clone();
-            if let Some(facts) = facts.as_object_mut() {
-                facts.remove("as_of");
+            let member = "as_of";
+            let made = answer.body.as_object_mut().and_then(|facts| facts.remove(member));
+            let written = serde_json::to_writer(&mut digest, &answer.body);
+            written.expect("a value is JSON, and a digest takes all");
+            if let (Some(facts), Some(made)) = (answer.body.as_object_mut(), made) {
+                facts.insert(member.to_owned(), made);
             }
-            facts.to_string()
         }
-    };
-    format!("W/\"{}\"", hex(&Sha256::digest(text)[..16]))
+    }
+    format!("W/\"{}\"", hex(&digest.0.finalize()[..16]))
+}
+
+/// Bytes that are written go into a hash.
+struct Digester(Sha256);
+
+impl io::Write for Digester {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// A page without the line that tells when it was made.
-fn without_time(page: &str) -> String {
+fn without_time(page: &str) -> [&str; 2] {
     let parts = page.split_once("<p class=\"asof\">");
-    let parts = parts.and_then(|(before, rest)| Some((before, rest.split_once("</p>")?.1)));
-    parts.map_or_else(|| page.to_owned(), |(before, after)| [before, after].concat())
+    let parts = parts.and_then(|(before, rest)| Some([before, rest.split_once("</p>")?.1]));
+    parts.unwrap_or([page, ""])
 }
 
 /// Whether a header `If-None-Match` names `tag`.

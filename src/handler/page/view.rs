@@ -1,101 +1,21 @@
 //! What the pages show of runs, drawn from their records and reports. Pure.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
+use super::digest::{FEW, LineDigest, RunDigest, counts_only};
+use super::pass::{PagePass, PageProblem, totals};
 use crate::history::record::{RunRecord, Trigger};
 use crate::history::standing::{Of, SourceStanding};
 use crate::report::Status as Ended;
 
-/// Sources of which a list tells one by one, whatever they came to.
-const FEW: usize = 100;
-
-/// A failure as records tell it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct PageProblem {
-    /// The file, if it is about one.
-    pub path: String,
-    /// Its class.
-    pub class: String,
-    /// What happened.
-    pub message: String,
-    /// What to do next.
-    pub hint: String,
-}
-
-/// What a run's record tells of one source: its report, or how far it has come. Whatever is
-/// missing, as in records of other releases, is empty.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct PagePass {
-    pub source: String,
-    pub address: String,
-    pub status: String,
-    pub listed: Option<u64>,
-    pub ingested: u64,
-    pub unchanged: u64,
-    pub skipped: u64,
-    pub gone: u64,
-    pub deferred: u64,
-    pub failed: u64,
-    pub bytes: u64,
-    pub blobs: u64,
-    pub bytes_to_fetch: Option<u64>,
-    pub bytes_fetched: u64,
-    pub unparsed_lines: u64,
-    pub skipped_by_reason: BTreeMap<String, u64>,
-    pub deferred_by_reason: BTreeMap<String, u64>,
-    pub deferred_files: Vec<String>,
-    pub failures: Vec<PageProblem>,
-    pub problems: Vec<PageProblem>,
-    pub notes: Vec<String>,
-    /// Whether nothing of the source could be worked on.
-    pub unusable: bool,
-    /// The blob that names its files.
-    pub manifest: Option<String>,
-}
-
-impl PagePass {
-    /// Of what a record holds. A text that cannot be read as one says so where the pages show it.
-    pub fn read(value: &Value) -> Self {
-        Self::deserialize(value).unwrap_or_else(|error| Self {
-            source: value["source"].as_str().unwrap_or("?").to_owned(),
-            status: "unreadable".into(),
-            problems: vec![PageProblem {
-                message: format!("this part of the record cannot be read: {error}"),
-                ..PageProblem::default()
-            }],
-            ..Self::default()
-        })
-    }
-
-    /// The sum of the six ways in which a file can end.
-    pub fn sum(&self) -> u64 {
-        [self.ingested, self.unchanged, self.skipped, self.gone, self.deferred, self.failed]
-            .iter()
-            .fold(0, |sum, n| sum.saturating_add(*n))
-    }
-
-    /// Whether the source is being worked on.
-    pub(crate) fn is_running(&self) -> bool {
-        self.status == "running"
-    }
-
-    /// Whether the source was left to another run: it was not looked at.
-    pub(crate) fn was_left(&self) -> bool {
-        self.status == Ended::Left.word()
-    }
-
-    /// Bytes that arrived, also while it goes on.
-    pub fn arrived(&self) -> u64 {
-        self.bytes.max(self.bytes_fetched)
-    }
-}
+/// Failed files of one class that are named where a source has many.
+pub(crate) const NAMED: usize = 5;
 
 /// A run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,8 +36,10 @@ pub(crate) struct PageRun {
     pub problems: Vec<PageProblem>,
     /// Its sources.
     pub passes: Vec<PagePass>,
-    /// All of it as programs are told.
-    pub told: Value,
+    /// A hash of the files that failed in it: equal runs have the same.
+    pub failing: u64,
+    /// It in a list for programs, as JSON: counts only.
+    told: String,
 }
 
 /// What the command line leaves of a run over one source, beside the ledger.
@@ -132,31 +54,34 @@ pub(crate) struct PageStored {
     pass: PagePass,
 }
 
-fn word(value: Value) -> String {
-    value.as_str().unwrap_or_default().to_owned()
-}
-
 impl PageRun {
     /// Of the record of a run, as it stands at `now`.
     pub(crate) fn of_record(record: RunRecord, now: OffsetDateTime) -> Self {
+        Self::of_digest(record.into(), now)
+    }
+
+    /// Of what lists need of a record, as it stands at `now`.
+    pub(crate) fn of_digest(digest: RunDigest, now: OffsetDateTime) -> Self {
+        let told = digest.told(now).to_string();
+        let (status, trigger) = (digest.shown_status(now).word(), digest.trigger);
+        let problems = digest.problems.iter();
         Self {
-            id: record.id.clone(),
-            status: word(json!(record.shown_status(now))),
-            trigger: if record.trigger == Trigger::Command {
+            status: status.to_owned(),
+            trigger: if trigger == Trigger::Command {
                 "command line".into()
             } else {
-                word(json!(record.trigger))
+                trigger.word().into()
             },
-            started: record.started,
-            ended: record.ended,
-            heard: record.heartbeat,
-            problems: record
-                .problems
-                .iter()
+            started: digest.started,
+            ended: digest.ended,
+            heard: digest.heartbeat,
+            problems: problems
                 .map(|problem| PageProblem::deserialize(problem).unwrap_or_default())
                 .collect(),
-            passes: record.sources.iter().map(PagePass::read).collect(),
-            told: record.into_shown(now),
+            failing: failing(&digest.sources.passes),
+            passes: digest.sources.passes,
+            id: digest.id,
+            told,
         }
     }
 
@@ -177,12 +102,15 @@ impl PageRun {
         let words = passes.iter().map(|pass| Ended::from_word(&pass.status));
         let status = Ended::of_all(words.map(|word| word.unwrap_or(Ended::Degraded))).word();
         let time = |at: OffsetDateTime| at.format(&Rfc3339).unwrap_or_default();
+        let lines: LineDigest = passes.iter().map(|pass| json!(pass)).collect();
         let told = json!({
             "id": id, "run": id, "status": status, "trigger": "command", "started": time(started),
-            "heartbeat": time(ended), "ended": time(ended), "problems": [], "sources": passes,
+            "heartbeat": time(ended), "ended": time(ended), "problems": [], "sources": lines.told,
+            "total": totals(&passes),
         });
         Some(Self {
-            told,
+            told: told.to_string(),
+            failing: failing(&passes),
             id,
             status: status.into(),
             trigger: "command line".into(),
@@ -194,13 +122,16 @@ impl PageRun {
         })
     }
 
+    /// It with all that is known of its passes, for programs.
+    pub(crate) fn all(&self) -> Value {
+        let mut told: Value = serde_json::from_str(&self.told).unwrap_or_default();
+        told["sources"] = json!(self.passes);
+        told
+    }
+
     /// It in a list for programs: counts only, and where all of it is told.
     pub fn line(&self, location: String) -> Value {
-        let mut line = self.told.clone();
-        let sources = line.get_mut("sources").and_then(Value::as_array_mut);
-        for source in sources.into_iter().flatten().filter_map(Value::as_object_mut) {
-            source.retain(|_, value| !value.is_array() && !value.is_object());
-        }
+        let mut line: Value = serde_json::from_str(&self.told).unwrap_or_default();
         line["location"] = location.into();
         line
     }
@@ -208,33 +139,43 @@ impl PageRun {
     /// Leaves out all sources but `name`; what ended with them is how that one ended.
     pub fn keep(&mut self, name: &str) {
         self.passes.retain(|pass| pass.source == name);
-        if let Some(sources) = self.told.get_mut("sources").and_then(Value::as_array_mut) {
-            sources.retain(|source| source["source"] == name);
+        self.failing = failing(&self.passes);
+        let mut told: Value = serde_json::from_str(&self.told).unwrap_or_default();
+        told["total"] = totals(&self.passes);
+        let lines = told["sources"].as_array_mut().map(std::mem::take).unwrap_or_default();
+        let mut lines: Vec<Value> =
+            lines.into_iter().filter(|line| line["source"] == name).collect();
+        if let Some(pass) = self.passes.first() {
+            if lines.is_empty() {
+                lines.push(counts_only(json!(pass)));
+            }
+            if !pass.is_running() {
+                self.status.clone_from(&pass.status);
+                told["status"] = pass.status.as_str().into();
+            }
         }
-        if let Some(pass) = self.passes.first().filter(|pass| !pass.is_running()) {
-            self.status.clone_from(&pass.status);
-            self.told["status"] = pass.status.as_str().into();
-        }
+        told["sources"] = lines.into();
+        self.told = told.to_string();
     }
 
-    /// Of a run over many sources programs are told of those alone of which there is something to
-    /// tell, and how many the others are.
-    pub(crate) fn shorten(&mut self) {
+    /// Of a run over many sources the lists need no names, but those of failed files that `wanted`
+    /// asks for, and the first few of each class.
+    pub(crate) fn shorten(&mut self, wanted: &WantedFailures) {
         if self.passes.len() <= FEW {
             return;
         }
-        let mut idle = 0_u64;
-        let mut tells = |source: &Value| {
-            let count = |name: &str| source[name].as_u64().unwrap_or(0);
-            let is_idle = source["status"] == "ok" && count("ingested") + count("deferred") == 0;
-            idle += u64::from(is_idle);
-            !is_idle
-        };
-        if let Some(sources) = self.told.get_mut("sources").and_then(Value::as_array_mut) {
-            sources.retain(&mut tells);
-            sources.shrink_to_fit();
+        for pass in &mut self.passes {
+            pass.deferred_files = Vec::new();
+            pass.notes = Vec::new();
+            let mut kept: BTreeMap<String, usize> = BTreeMap::new();
+            let source = &pass.source;
+            pass.failures.retain(|failure| {
+                let first = kept.entry(failure.class.clone()).or_default();
+                *first += 1;
+                *first <= NAMED || wanted.contains(&(source.clone(), failure.path.clone()))
+            });
+            pass.failures.shrink_to_fit();
         }
-        self.told["idle_sources"] = idle.into();
     }
 
     /// Whether it goes on.
@@ -255,18 +196,19 @@ impl PageRun {
 
     /// Its sources in one pass: the sums of their numbers.
     pub fn total(&self) -> PagePass {
-        let known = self.passes.iter().all(|pass| pass.listed.is_some());
-        PagePass {
-            listed: known.then(|| self.sum(|pass| pass.listed.unwrap_or(0))),
-            ingested: self.sum(|pass| pass.ingested),
-            unchanged: self.sum(|pass| pass.unchanged),
-            skipped: self.sum(|pass| pass.skipped),
-            gone: self.sum(|pass| pass.gone),
-            deferred: self.sum(|pass| pass.deferred),
-            failed: self.sum(|pass| pass.failed),
-            ..PagePass::default()
-        }
+        PagePass::total(&self.passes)
     }
+}
+
+/// Failed files by source and path, of which earlier failures are asked for.
+pub(crate) type WantedFailures = BTreeSet<(String, String)>;
+
+fn failing(passes: &[PagePass]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for pass in passes {
+        pass.failures.iter().for_each(|failure| (&pass.source, &failure.path).hash(&mut hasher));
+    }
+    hasher.finish()
 }
 
 /// The passes that are known of each source, the newest first.
@@ -288,7 +230,8 @@ pub(crate) fn standing(passes: &[(&PageRun, &PagePass)]) -> Option<SourceStandin
     let mut standing: Option<SourceStanding> = None;
     let over = |(run, pass): &&(&PageRun, &PagePass)| !(run.is_running() && pass.is_running());
     for (run, pass) in passes.iter().rev().filter(over) {
-        let mut line = json!(pass);
+        let mut line = json!({ "status": pass.status, "unusable": pass.unusable,
+            "failed": pass.failed, "problems": pass.problems, "failures": pass.failures });
         // A pass that was cut off with its process still says that it runs.
         if pass.is_running() {
             line["status"] = run.status.as_str().into();
@@ -300,11 +243,12 @@ pub(crate) fn standing(passes: &[(&PageRun, &PagePass)]) -> Option<SourceStandin
 }
 
 /// An earlier run in which a file failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Earlier {
     /// Its id.
     pub run: String,
     /// When it began.
+    #[serde(with = "time::serde::rfc3339")]
     pub started: OffsetDateTime,
     /// What class the failure was of.
     pub class: String,
@@ -324,6 +268,28 @@ pub fn earlier(runs: &[PageRun], run: &PageRun, source: &str, path: &str) -> Vec
         })
     });
     failed.collect()
+}
+
+/// A failed file that failed before, too.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct FailedBefore {
+    source: String,
+    path: String,
+    runs: Vec<Earlier>,
+}
+
+/// Which of the failed files `wanted` failed in the runs before `run`, and in which.
+pub(crate) fn failed_before(
+    runs: &[PageRun],
+    run: &PageRun,
+    wanted: &WantedFailures,
+) -> Vec<FailedBefore> {
+    let before = wanted.iter().map(|(source, path)| FailedBefore {
+        source: source.clone(),
+        path: path.clone(),
+        runs: earlier(runs, run, source, path),
+    });
+    before.filter(|before| !before.runs.is_empty()).collect()
 }
 
 /// A span of time for people, in its two largest units.
@@ -425,11 +391,42 @@ mod tests {
             .collect();
         sources[7] = json!({ "source": "s7", "status": "failed" });
         sources[8]["ingested"] = json!(2);
-        let mut long = run(5, sources);
-        long.shorten();
-        assert_eq!(long.told["idle_sources"], 998);
-        assert_eq!(long.told["sources"].as_array().map(Vec::len), Some(2));
+        let long = run(5, sources);
+        let told = long.line("/there".into());
+        assert_eq!((&told["idle_sources"], &told["more_sources"]), (&json!(998), &json!(0)));
+        assert_eq!(told["sources"].as_array().map(Vec::len), Some(2));
+        assert_eq!(
+            (&told["total"]["unchanged"], &told["total"]["ingested"]),
+            (&json!(999), &json!(2))
+        );
         assert_eq!((long.passes.len(), long.total().listed), (1_000, None));
+    }
+
+    #[test]
+    fn of_a_thousand_sources_that_all_failed_a_list_tells_a_hundred_the_worst_first() {
+        let failures: Vec<Value> = (0..20)
+            .map(|n| json!({ "path": format!("/{n}"), "class": "permission", "message": "no" }))
+            .collect();
+        let line = |n: usize| match n {
+            500..900 => json!({ "source": format!("s{n}"), "status": "degraded", "failed": 20,
+                "failures": failures, "deferred_files": ["/x"], "notes": ["y"] }),
+            _ => json!({ "source": format!("s{n}"), "status": "ok", "ingested": 1 }),
+        };
+        let mut long = run(5, (0..1_000).map(line).collect());
+        let told = long.line("/there".into());
+        let sources = told["sources"].as_array().expect("sources");
+        assert_eq!((sources.len(), &told["more_sources"]), (FEW, &json!(1_000 - FEW)));
+        assert!(sources.iter().all(|source| source["status"] == "degraded"), "{sources:?}");
+        let wanted = WantedFailures::from([("s500".to_owned(), "/19".to_owned())]);
+        let before = long.clone();
+        long.shorten(&wanted);
+        let named = |at: usize| {
+            long.passes[at].failures.iter().map(|failure| &*failure.path).collect::<Vec<_>>()
+        };
+        assert_eq!(named(500), ["/0", "/1", "/2", "/3", "/4", "/19"]);
+        assert_eq!((named(501).len(), long.passes[501].failed), (NAMED, 20));
+        assert!(long.passes.iter().all(|pass| pass.deferred_files.len() + pass.notes.len() == 0));
+        assert_eq!(long.failing, before.failing, "equal runs still stand together");
     }
 
     #[test]
