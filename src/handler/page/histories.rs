@@ -4,12 +4,15 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use serde::Deserialize;
 use serde_json::{Value, json};
+use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
 use super::Dress;
 use super::tests::ask_as;
 use crate::handler::api::{ListQuery, StatusQuery};
+use crate::history::arrivals::{self, OpenExpectations};
 use crate::history::record::{RunRecord, Trigger};
 use crate::history::records::Records;
 use crate::history::source_index;
@@ -17,7 +20,9 @@ use crate::model::RemotePath;
 use crate::model::failure::Class;
 use crate::model::number_of;
 use crate::model::redactor::Redactor;
-use crate::report::{Defer, Ingested, LeftTo, Outcome, Problem, Report, SourceReport};
+use crate::report::{
+    Defer, ExpectationStanding, Ingested, LeftTo, Outcome, Problem, Report, SourceReport,
+};
 use crate::rules::plan::Skip;
 use crate::runtime::retry::Policy;
 use crate::state::store::StateStore;
@@ -109,6 +114,90 @@ async fn live(dice: &mut Dice, state: &StateStore, now: OffsetDateTime) -> Vec<(
     ended
 }
 
+/// What is expected of `acme`: feeds that stand in all ways, some of which have missed their files.
+fn standings(dice: &mut Dice, now: OffsetDateTime) -> Vec<ExpectationStanding> {
+    let feeds = dice.below(5);
+    let feed = |number: u64, dice: &mut Dice| {
+        let deadline = now - Duration::minutes(i64::try_from(dice.below(3_000)).expect("few"));
+        let mut told = json!({ "name": format!("feed-{number}"), "severity": "error",
+            "state": "met", "deadline": rfc3339(deadline), "count": 1, "expected": 1,
+            "paths": [format!("/in/daily/file-{number}.csv")] });
+        if dice.below(4) == 0 {
+            told["severity"] = "warn".into();
+        }
+        if dice.below(3) > 0 {
+            told["last_met"] = rfc3339(deadline - Duration::DAY).into();
+        }
+        match dice.below(6) {
+            0 => told["late_by"] = json!(60 * dice.below(500)),
+            1 => told["state"] = "due".into(),
+            unmet @ (2..=4) => {
+                told["state"] = if unmet == 2 { "late" } else { "missed" }.into();
+                told["since"] = rfc3339(deadline).into();
+                told["unmet"] = "too_few".into();
+                (told["count"], told["expected"]) = (json!(0), json!(1 + dice.below(2)));
+                told["paths"] = json!([]);
+                let why = ["not_listed", "failed", "deferred", "listing_failed", "not_looked"];
+                told["why"] = why[dice.below(5) as usize].into();
+                (told["class"], told["reason"]) = ("permission".into(), "unstable".into());
+                if unmet == 4 && dice.below(2) == 0 {
+                    told["recovered_at"] = rfc3339(now).into();
+                }
+            }
+            _ => (told["count"], told["expected"]) = (json!(3), json!(3)),
+        }
+        ExpectationStanding::deserialize(told).expect("a standing")
+    };
+    (0..feeds).map(|number| feed(number, dice)).collect()
+}
+
+fn rfc3339(at: OffsetDateTime) -> String {
+    at.format(&Rfc3339).expect("a time")
+}
+
+/// What the two dresses tell of expected files: each feed, in one order, with its state and why.
+fn compare_expected(seed: u64, html: &str, json: &Value) {
+    let feeds = json["expected"].as_array().expect("a list");
+    let Some((_, table)) = html.split_once("id=\"night\"") else {
+        assert!(feeds.is_empty() && json["night"].is_null(), "{seed}: the page tells of no feed");
+        return;
+    };
+    let (table, _) = table.split_once("</table>").expect("its end");
+    let text = plain(html);
+    let night = json["night"]["answer"].as_str().expect("an answer");
+    assert!(text.contains(night) || json["name"].is_string(), "{seed}: {night}");
+    let rows: Vec<&str> = table.split("<tr role=\"row\">").skip(2).collect();
+    assert_eq!(rows.len(), feeds.len(), "{seed}: every feed has a row");
+    for (row, feed) in rows.iter().zip(feeds) {
+        let row = plain(&format!("<i id=\"live\">{row}</main>"));
+        let has = |words: &str| assert!(row.contains(words), "{seed}: `{words}` in {row}\n{feed}");
+        let (is_late, is_good) = (feed["late_by"].is_i64(), feed["recovered_at"].is_string());
+        has(match feed["state"].as_str().expect("a state") {
+            "missed" if is_good => "came late",
+            "missed" => "missing",
+            "met" if is_late => "here, late",
+            "met" => "here",
+            other => other,
+        });
+        has(&format!(
+            "{} {}",
+            feed["source"].as_str().expect("a name"),
+            feed["name"].as_str().expect("a name")
+        ));
+        has(&shown(&feed["deadline"]));
+        has(&shown(&feed["last_met"]));
+        for member in ["unmet", "why", "class", "reason"] {
+            feed[member].as_str().into_iter().for_each(has);
+        }
+        if feed["unmet"].is_string() {
+            has(&format!("{} of {}", feed["count"], feed["expected"]));
+        }
+        if let Some(path) = feed["paths"][0].as_str().filter(|_| feed["unmet"].is_null()) {
+            has(path.rsplit('/').next().expect("a name"));
+        }
+    }
+}
+
 /// The text of a page without its elements.
 fn plain(html: &str) -> String {
     let (_, live) = html.split_once("id=\"live\"").expect("a part that is renewed");
@@ -159,7 +248,7 @@ fn compare(seed: u64, html: &str, json: &Value) {
             row.contains(&format!("{}, {}", number("waiting"), number("failed"))),
             "{seed}: {row}"
         );
-        let needs_you = ["down", "failing", "stuck", "silent"].contains(&word.as_str());
+        let needs_you = ["down", "failing", "missing", "stuck", "silent"].contains(&word.as_str());
         for need in source["needs"].as_array().into_iter().flatten().filter(|_| needs_you) {
             for name in ["what", "message"] {
                 has(need[name].as_str().expect("a text"));
@@ -167,9 +256,12 @@ fn compare(seed: u64, html: &str, json: &Value) {
             let hint = need["hint"].as_str().expect("a text").replace('`', "");
             assert!(text.to_lowercase().contains(&hint.to_lowercase()), "{seed}: {hint}");
             has(&format!("Since {}", shown(&need["since"])));
-            has(&format!(", {}", number_of(need["runs"].as_u64().expect("a number"), "run")));
+            if let Some(runs) = need["runs"].as_u64() {
+                has(&format!(", {}", number_of(runs, "run")));
+            }
         }
     }
+    compare_expected(seed, html, json);
     times_are_told(seed, html, json);
 }
 
@@ -202,6 +294,9 @@ async fn other_pages(seed: u64, store: &Arc<dyn Store>, now: OffsetDateTime) {
         let json = ask_as(store, &asked, &[], Dress::Json).await.body;
         let answer = json["answer"].as_str().expect("an answer");
         assert!(plain(&html).contains(answer), "{seed}: {asked:?}: {answer}");
+        if let StatusQuery::Source(_) = asked {
+            compare_expected(seed, &html, &json);
+        }
         times_are_told(seed, &html, &json);
         if let StatusQuery::Month(_) = asked {
             let text = plain(&html);
@@ -226,6 +321,9 @@ async fn people_programs_and_the_command_line_are_told_the_same() {
         let state = StateStore::new(store.clone(), Redactor::default(), Policy::default());
         let now = OffsetDateTime::now_utc().replace_nanosecond(0).expect("a second");
         let ended = live(&mut dice, &state, now).await;
+        let standings = standings(&mut dice, now);
+        let open = OpenExpectations { standings, ..OpenExpectations::default() };
+        arrivals::keep(&state, "acme", &open).await.expect("written");
         let asked = StatusQuery::List(100);
         let json = ask_as(&store, &asked, &[], Dress::Json).await.body;
         let html = ask_as(&store, &asked, &[], Dress::Html).await.page.expect("a page");
@@ -248,8 +346,17 @@ async fn people_programs_and_the_command_line_are_told_the_same() {
         }
     }
     // The histories are of all kinds.
-    for word in ["ok", "interrupted", "degraded", "failed", "down", "failing", "fine", "abandoned"]
-    {
+    for word in [
+        "ok",
+        "interrupted",
+        "degraded",
+        "failed",
+        "down",
+        "failing",
+        "missing",
+        "fine",
+        "abandoned",
+    ] {
         assert!(words.contains(word), "{word}: {words:?}");
     }
 }

@@ -16,6 +16,7 @@ use crate::history::source_days::DayState;
 use crate::history::source_index::SourceIndex;
 use crate::history::standing::{LastingTrouble, SourceStanding};
 use crate::model::failure::Class;
+use crate::rules::expect::{Shortfall, WhyUnmet};
 
 /// Without a schedule a source is silent if no run was heard of for this long.
 const SILENT: Duration = Duration::hours(3);
@@ -96,8 +97,8 @@ pub struct Need {
     /// When the first run began that met it.
     #[serde(with = "time::serde::rfc3339")]
     pub since: OffsetDateTime,
-    /// How many runs met it.
-    pub runs: u64,
+    /// How many runs met it; unknown of what is expected, which is judged between runs, too.
+    pub runs: Option<u64>,
     /// How many files the last of them could not bring over for it.
     pub files: u64,
     /// Some of these files.
@@ -271,13 +272,15 @@ fn source(known: &KnownOfSources<'_>, name: &str) -> SourceState {
     let running = passes().any(|(run, pass)| run.is_running() && pass.is_running());
     let next = known.next.get(name).copied();
     let silent = looked.is_some_and(|looked| is_silent(looked, next, known.now));
-    let is_missed = |feed: &ExpectedFeed| feed.source == name && feed.standing.degrades();
-    let missing = known.expected.iter().any(is_missed);
+    let is_missed = |feed: &&ExpectedFeed| feed.source == name && feed.standing.degrades();
+    let missed: Vec<Need> = known.expected.iter().filter(is_missed).map(missing).collect();
+    let missing = !missed.is_empty();
     let word = match word(state.as_deref(), &needs, running, silent) {
         SourceWord::Failing if missing && needs.is_empty() => SourceWord::Missing,
         better if missing && better > SourceWord::Missing => SourceWord::Missing,
         word => word,
     };
+    let needs: Vec<Need> = needs.into_iter().chain(missed).collect();
     SourceState {
         name: name.to_owned(),
         address: passes()
@@ -367,13 +370,56 @@ fn needs(standing: Option<&SourceStanding>, last: Option<&PagePass>) -> Vec<Need
             message: trouble.message.clone(),
             hint: trouble.hint.clone(),
             since: trouble.since,
-            runs: trouble.runs,
+            runs: Some(trouble.runs),
             files: trouble.files,
             paths: paths(class, trouble),
         })
         .collect();
     needs.sort_by_key(|need| (need.files > 0, need.since));
     needs
+}
+
+/// What is expected and not here, why, and what to do.
+fn missing(feed: &ExpectedFeed) -> Need {
+    let ExpectedFeed { source, evening, standing } = feed;
+    let (count, expected) = (standing.count, standing.expected);
+    let lacks = match standing.unmet {
+        Some(Shortfall::TooMany) => format!("{count} files came, more than are expected"),
+        Some(Shortfall::TooSmall) => "what came is smaller than expected".into(),
+        Some(Shortfall::Stale) => "no file has come for too long".into(),
+        _ if expected > 1 => format!("{count} of {expected} expected files are here"),
+        _ => "the expected file is not here".into(),
+    };
+    let mend = "mend what is told of it; the next run brings it over".to_owned();
+    let (message, hint) = match &standing.why {
+        Some(WhyUnmet::NotListed) => (
+            "The source was listed in full, and does not show it.".into(),
+            format!("have {source} send it"),
+        ),
+        Some(WhyUnmet::Failed { class }) => {
+            (format!("It could not be brought over: {class}."), mend)
+        }
+        Some(WhyUnmet::Deferred { reason }) => (format!("It waits: {reason}."), mend),
+        Some(WhyUnmet::ListingFailed) => (
+            "The source could not be listed, so nobody knows whether it is there.".into(),
+            "mend the listing; the next run looks again".into(),
+        ),
+        Some(WhyUnmet::NotLooked) => (
+            "No run has looked at the source since it was due.".into(),
+            "see whether the schedule still starts runs, and what the log says".into(),
+        ),
+        None => ("Nothing more is known.".into(), format!("ask {source} what they sent")),
+    };
+    Need {
+        class: "missing".into(),
+        what: format!("{}: {lacks}.", standing.name),
+        message,
+        hint,
+        since: standing.since.or(standing.deadline).unwrap_or(*evening),
+        runs: None,
+        files: 0,
+        paths: Vec::new(),
+    }
 }
 
 /// What a class says, in a sentence; one of another release has its word only.
@@ -417,7 +463,7 @@ mod tests {
             message: String::new(),
             hint: String::new(),
             since: OffsetDateTime::UNIX_EPOCH,
-            runs: 1,
+            runs: Some(1),
             files: 1,
             paths: Vec::new(),
         };

@@ -108,9 +108,12 @@ fn lead(overview: &StatusOverview) -> String {
 }
 
 /// Since when, how long, in how many runs.
-fn since(frame: &Frame<'_>, since: OffsetDateTime, runs: u64) -> Markup {
+fn since(frame: &Frame<'_>, since: OffsetDateTime, runs: Option<u64>) -> Markup {
     html! {
-        p.q { "Since " (at(since)) ", " (age(frame.now - since)) ", " (number_of(runs, "run")) }
+        p.q {
+            "Since " (at(since)) ", " (age(frame.now - since))
+            @if let Some(runs) = runs { ", " (number_of(runs, "run")) }
+        }
     }
 }
 
@@ -141,7 +144,7 @@ pub fn need(frame: &Frame<'_>, source: &SourceState) -> Markup {
                 }
                 @if source.needs.is_empty() {
                     p { (silence(source)) }
-                    @if let Some(began) = source.since { (since(frame, began, source.runs)) }
+                    @if let Some(began) = source.since { (since(frame, began, Some(source.runs))) }
                 }
                 p.q.s { "Complete up to " (known(source.complete_up_to)) }
             }

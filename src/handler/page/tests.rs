@@ -97,7 +97,8 @@ pub async fn ask_as(
     let sources = crate::config::parse(
         "ingest.toml",
         std::path::Path::new(""),
-        "[destination]\nfolder = \"x\"\n[[source]]\nname = \"acme\"\nurl = \"file:///in\"\n",
+        "[destination]\nfolder = \"x\"\n[[source]]\nname = \"acme\"\nurl = \"file:///in\"\n\
+         [[source.expect]]\nname = \"daily\"\nfiles = [\"daily_{yyyyMMdd}.csv\"]\nby = \"05:00\"\n",
         &[].into(),
     );
     let sources = sources.expect("a configuration").sources;
