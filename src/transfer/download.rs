@@ -203,7 +203,7 @@ async fn once(
         }
         Err(error) if !error.keeps_session() => {
             lease.lost(&error);
-            stat(pass, file).await
+            described_anew(pass, file, arrived).await
         }
         answer => {
             lease.give_back();
@@ -254,6 +254,22 @@ async fn described_after(
         Err(error) if !error.keeps_session() => Err(error),
         Err(_) => Ok(None),
     }
+}
+
+/// The same by another session, where the one that read the file is spent.
+async fn described_anew(
+    pass: &Pass,
+    file: &RemoteFile,
+    arrived: u64,
+) -> Result<Option<RemoteFile>, SourceError> {
+    let once = |attempt| async move {
+        let mut lease = pass.pool.lend_for_try(attempt, pass.source.policy.attempts).await?;
+        let result = described_after(pass, &mut *lease, file, arrived).await;
+        lease.settle(&result);
+        result
+    };
+    let told = retry(&pass.source.policy, &pass.run.cancel, "describing a file", once).await?;
+    Ok(told.map(|file| pass.without_false_time(file)))
 }
 
 /// Sends what is left of the file.

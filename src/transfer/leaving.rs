@@ -35,16 +35,11 @@ pub struct Due {
     pub is_of_share: bool,
 }
 
-/// Whether what an earlier run knew of a file, which is now known as `now`, casts doubt on what the
-/// server says of its removal. A file that left and is there again with its size and time may be
-/// one that another sender put there, or one that never left.
-pub(crate) fn is_doubted(before: Option<&Known>, now: &Known) -> bool {
-    before.is_some_and(|before| {
-        // Where no time tells, the size does.
-        let timeless = now.modified.is_none() || now.history.moves || before.history.moves;
-        let alike = before.version == now.version || (timeless && before.size == now.size);
-        (before.history.left && alike) || before.history.refused.is_some()
-    })
+/// Whether what an earlier run knew of a file casts doubt on what the server says of its removal.
+/// A file that left and is there again may be one that another sender put there, or one that never
+/// left and was written on, or is told with another time.
+pub(crate) fn is_doubted(before: Option<&Known>) -> bool {
+    before.is_some_and(|before| before.history.left || before.history.refused.is_some())
 }
 
 /// What has to be shown before a file may leave the source.
@@ -166,7 +161,7 @@ mod tests {
         let file = RemoteFile { path: RemotePath::from("/a"), size: Some(1), modified };
         let known = Known::new(&file, modified, Version::of(&file));
         let due = Due {
-            doubted: is_doubted(Some(&known), &known),
+            doubted: is_doubted(Some(&known)),
             file,
             listed: modified,
             known,

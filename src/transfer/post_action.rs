@@ -65,7 +65,7 @@ pub(crate) async fn finish(pass: &Pass, path: &RemotePath, known: &Known) -> Act
         md5,
         read: Instant::now(),
         rest: Rest::Proven,
-        doubted: is_doubted(Some(known), known),
+        doubted: is_doubted(Some(known)),
         is_of_share: pass.is_share(),
     };
     leave(pass, due, left).await

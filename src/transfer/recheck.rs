@@ -140,7 +140,7 @@ async fn leave(
     let rest =
         if file.modified.is_some() { pass.rest(&file, one.listed.as_ref()) } else { Rest::Nothing };
     let left = post_action::members_left(pass, known.version).await?;
-    let doubted = is_doubted(one.known.as_deref(), &known);
+    let doubted = is_doubted(one.known.as_deref());
     let due = Due {
         file,
         listed: one.listed,

@@ -231,7 +231,7 @@ async fn leaves(
     } else {
         pass.rest(&file, transfer.listed.as_ref())
     };
-    let doubted = is_doubted(transfer.known.as_deref(), &known);
+    let doubted = is_doubted(transfer.known.as_deref());
     let due = Due {
         file,
         listed: transfer.listed,

@@ -8,8 +8,8 @@ use crate::archive::contract::{Indexed, Partial, Place, UnpackError};
 use crate::archive::limits::Meter;
 use crate::archive::options::ArchiveOptions;
 use crate::archive::spool_reader::SpoolReader;
+use crate::archive::zip::directory::damaged;
 use crate::archive::zip::end;
-use crate::model::failure::Class;
 
 /// How far beyond a member its reader may look, for what follows it.
 const BEYOND_BYTES: u64 = 32;
@@ -44,8 +44,7 @@ impl Partial for Zip {
         let (directory, decoding, count) = listed(&mut archive, options, meter)?;
         // An entry that damage took away leaves its member behind: only who reads all sees that.
         if (count as u64) < directory.members {
-            return Err(UnpackError::new(
-                Class::Internal,
+            return Err(damaged(
                 "its directory lists fewer members than it counts, so that all of it is to be read",
             ));
         }

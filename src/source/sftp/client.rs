@@ -228,6 +228,9 @@ impl Client {
         let patience = self.0.terms.stall / 2;
         let opened = self.0.pending.opened_before(mark, || left_out!("reads-settled"));
         match tokio::time::timeout(patience, opened).await {
+            Ok(Err(error)) if !matches!(error, ClientError::HandleTwice) => {
+                Err(ClientError::OpensUnanswered(Box::new(error)))
+            }
             Ok(opened) => opened,
             Err(_) => Err(ClientError::OpensLate(patience)),
         }

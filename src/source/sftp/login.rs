@@ -9,7 +9,7 @@ use super::client::{Client, ClientError};
 use super::link_memory::FollowedLinks;
 use super::packet::{Attributes, status};
 use super::transport::SftpConnection;
-use crate::model::failure::Class;
+use crate::model::failure::{Class, Failure};
 use crate::model::{ModifiedTime, RemoteFile, RemotePath};
 use crate::source::contract::{Op, SourceError};
 
@@ -97,6 +97,10 @@ pub fn fail(op: Op, address: &str, error: ClientError) -> SourceError {
         ClientError::HandleTwice | ClientError::OpensLate(_) => {
             let failure = SourceError::new(op, address, Class::Protocol, error);
             return failure.transient(true).spoiling();
+        }
+        ClientError::OpensUnanswered(reason) => {
+            let class = fail(op, address, ClientError::clone(reason)).class();
+            return SourceError::new(op, address, class, error).transient(true).spoiling();
         }
         ClientError::Broken(_) | ClientError::Folder(_) => Class::Protocol,
         ClientError::Status { code, .. } => match *code {

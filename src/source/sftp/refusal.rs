@@ -35,6 +35,10 @@ pub enum ClientError {
         "the server did not answer a request to open a file within {0:?}, while others were read"
     )]
     OpensLate(Duration),
+    /// The session ended, for this reason, before the server said which handle a file has that it
+    /// was asked to open: nobody knows whether it is one that others were read by.
+    #[error("{0}, before it answered a request to open a file, while others were read")]
+    OpensUnanswered(Box<ClientError>),
     /// What was listed as a file is a folder.
     #[error(transparent)]
     Folder(#[from] IsFolder),

@@ -61,6 +61,20 @@ pub const BLIND_PAIRS: &[(&str, &str, &str)] = &[
     ("names-folded-by-the-minute", "time-moves", MOVES),
     ("names-folded-by-the-minute", "replaced-between-runs", STALE),
     ("names-folded-by-the-minute", "all-of-2100", ONE_TIME),
+    ("names-folded", "taken-away-and-back", AWAY),
+    ("names-folded", "taken-away-once-read", AWAY),
+    ("names-folded", "taken-by-another-consumer", AWAY),
+    ("names-folded", "written-slowly", STALE),
+    ("names-folded", "written-on-once-it-was-read", STALE),
+    ("names-folded", "replaced-while-it-is-read", STALE),
+    ("days", "replaced-while-it-is-read", SAME_DAY),
+    ("days", "replaced-by-one-of-its-size", SAME_DAY),
+    ("days-from-the-second-run-on", "replaced-while-it-is-read", SAME_DAY),
+    ("no-size", "cut-and-written-anew", NO_SIZE),
+    ("time-moves", "replaced-before-it-is-renamed", AFTER_ALL),
+    ("all-of-1980", "replaced-before-it-is-renamed", AFTER_ALL),
+    ("all-of-2100", "replaced-before-it-is-renamed", AFTER_ALL),
+    ("all-of-2100", "listed-anew-before-it-leaves", AFTER_ALL),
     ("names-folded", "no-size", DESCRIBED),
     ("names-folded", "time-moves", MOVES),
     ("taken-away-once-read", "replaced-while-it-is-read", "nobody can describe it after the read"),
@@ -70,6 +84,10 @@ pub const BLIND_PAIRS: &[(&str, &str, &str)] = &[
 
 const ONE_DAY: &str = "from the second run on one day and one exact time are told of both names";
 const ONE_TIME: &str = "one exact time is told of both names, as of copies";
+const AWAY: &str = "while one of the two is away, the other one's bytes and time are all there is";
+const SAME_DAY: &str = "one day and one size are told of the file and of the one in its place";
+const AFTER_ALL: &str =
+    "no time tells the file that took its place after the last reading, right before it leaves";
 const STALE: &str = "the bytes of one name are those that the other one had before";
 const DESCRIBED: &str = "what is listed without a size is described before it is read";
 const MOVES: &str = "a time that moves at each look tells no file from another";

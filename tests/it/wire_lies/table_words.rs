@@ -179,7 +179,7 @@ pub const WORDS: &[WireLie] = &[
         guard: "verify",
         met: Met::NeverOk,
         act: WireAct::Sftp(|cue, saying| {
-            told(cue, saying, |_, told| told.size = told.size.map(|size| size - 7))
+            told(cue, saying, |_, told| told.size = told.size.map(|size| size.saturating_sub(7)))
         }),
         ..PLAIN_SFTP
     },

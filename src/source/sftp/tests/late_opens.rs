@@ -11,9 +11,12 @@ use tokio::io::{AsyncWriteExt, DuplexStream};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::model::failure::{Class, Failure};
+use crate::source::contract::Op;
 use crate::source::pace::MinimumRate;
 use crate::source::sftp::client::{Client, ClientError, SessionTerms};
 use crate::source::sftp::frames::Packets;
+use crate::source::sftp::login::fail;
 use crate::source::sftp::packet::{PacketReply, Request, status};
 use crate::source::sftp::reading::SftpReading;
 
@@ -28,6 +31,8 @@ enum Second {
     OwnHandle(Duration),
     /// Nothing is ever told.
     Nothing,
+    /// The connection ends.
+    End,
 }
 
 /// A server on which reads of the handle `h` give `first`, or `other` once the second file was
@@ -57,6 +62,7 @@ async fn serve(stream: DuplexStream, second: Second, opened: Arc<Notify>) {
                     }
                     Second::OwnHandle(late) => (handle(b"i"), late),
                     Second::Nothing => continue,
+                    Second::End => return,
                 }
             }
             Request::Read { offset: 0, .. } => {
@@ -147,4 +153,19 @@ async fn where_answers_come_in_order_nobody_waits() {
     assert_eq!(next.await.expect("it reads").as_deref(), Some(&b"first"[..]));
     assert!(begun.elapsed() < STALL / 3, "{:?}", begun.elapsed());
     opening.abort();
+}
+
+#[tokio::test]
+async fn a_connection_that_ends_before_a_file_is_open_leaves_what_was_read_unproven() {
+    let (client, opened) = greeted(Second::End).await;
+    let opening = tokio::spawn({
+        let client = client.clone();
+        async move { client.open(b"/second").await.map(drop) }
+    });
+    opened.notified().await;
+    let error = client.opened_before(client.mark()).await.expect_err("it may have had any handle");
+    assert!(matches!(error, ClientError::OpensUnanswered(_)), "{error}");
+    let error = fail(Op::Stat, "sftp://a", error);
+    assert!(error.is_spoiling() && error.class() == Class::Connect, "{error}");
+    assert!(opening.await.expect("no panic").is_err());
 }
