@@ -126,7 +126,7 @@ async fn with_work(
     given_names::give_back(pass, &mut survey, &mut report).await;
     steps::finish_after(pass, std::mem::take(&mut survey.after), &mut report).await;
     for (file, known) in std::mem::take(&mut survey.relisted) {
-        let known = alike::open(pass, &file.path, known);
+        let known = alike::uncompared(pass, &file.path, known);
         steps::note(&mut report, pass.ledger.ingested(&file, &known, 0, 0).await);
     }
     std::mem::take(&mut survey.still_shown).forget_others(pass, &mut report).await;

@@ -115,15 +115,7 @@ async fn line_of(
 ) -> Result<Option<Line>, TransferError> {
     let Recorded { path, known, bytes, stored, .. } = recorded;
     let file = RemoteFile { path, size: known.size, modified: known.modified };
-    let identity = TransferIdentity {
-        file: &file,
-        version: known.version,
-        md5: None,
-        unseen: false,
-        moved: false,
-        yields: false,
-        member: None,
-    };
+    let identity = TransferIdentity::recorded(&file, known.version);
     let mut proof = Proof { taken: Some((file.clone(), known.version)), ..Proof::default() };
     proof.stored = stored;
     // A layout that changed since may have no name for the file: then the line names no blob.

@@ -211,7 +211,7 @@ async fn work(pass: &Arc<Pass>, mut survey: Survey, report: &mut SourceReport) {
     }
     finish_after(pass, survey.after, report).await;
     for (file, known) in survey.relisted {
-        let known = alike::open(pass, &file.path, known);
+        let known = alike::uncompared(pass, &file.path, known);
         note(report, pass.ledger.ingested(&file, &known, 0, 0).await);
     }
     let read = (time::OffsetDateTime::now_utc(), tokio::time::Instant::now());

@@ -64,13 +64,9 @@ struct WantedBlob<'a> {
 impl WantedBlob<'_> {
     fn identity<'a>(&'a self, file: &'a RemoteFile) -> TransferIdentity<'a> {
         TransferIdentity {
-            file,
-            version: Version::of(file),
-            md5: None,
-            unseen: false,
-            moved: false,
             yields: self.yields,
             member: self.member.map(ReadMember::identity),
+            ..TransferIdentity::recorded(file, Version::of(file))
         }
     }
 

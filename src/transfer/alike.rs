@@ -76,7 +76,7 @@ pub(crate) async fn other_of(
 /// What to record of a file: one of a pair is read again, until a run that came to its end has
 /// compared both. A run that dies first has compared nothing.
 #[must_use]
-pub(crate) fn open(pass: &Pass, path: &RemotePath, known: Known) -> Known {
+pub(crate) fn uncompared(pass: &Pass, path: &RemotePath, known: Known) -> Known {
     let is_told_apart = known.listed.as_ref().is_some_and(tells_apart);
     if !pass.alike.has(path) || is_told_apart || left_out!("alike-told") {
         return known;

@@ -28,6 +28,13 @@ pub struct TransferIdentity<'a> {
     pub member: Option<MemberOf<'a>>,
 }
 
+impl<'a> TransferIdentity<'a> {
+    /// Of a file as it is recorded, whose time and bytes tell no more.
+    pub(crate) fn recorded(file: &'a RemoteFile, version: Version) -> Self {
+        Self { file, version, md5: None, unseen: false, moved: false, yields: false, member: None }
+    }
+}
+
 /// A member of an archive.
 #[derive(Clone, Debug)]
 pub struct MemberOf<'a> {

@@ -97,7 +97,7 @@ async fn compare(
                 note_restless(pass).await?;
             }
             let known = equal(one, known, &file, verdict, md5);
-            let noted = alike::open(pass, &file.path, known.clone());
+            let noted = alike::uncompared(pass, &file.path, known.clone());
             pass.ledger.ingested(&file, &noted, 0, 0).await?;
             Ok(Compared::Outcome(leave(pass, one, known, md5, after).await?))
         }

@@ -25,15 +25,7 @@ pub(crate) async fn stored_sum(
         return Ok(Some(md5));
     }
     let file = known.file(path);
-    let identity = TransferIdentity {
-        file: &file,
-        version: known.version,
-        md5: None,
-        unseen: false,
-        moved: false,
-        yields: false,
-        member: None,
-    };
+    let identity = TransferIdentity::recorded(&file, known.version);
     // A file that gets no name any more had one under the layout of its time: nobody knows which.
     let Ok(plain) = pass.source.naming.file(&file) else { return Ok(None) };
     match commit::claim(pass, &identity, &plain, None).await {

@@ -22,15 +22,10 @@ fn arrive_all_the_same(share: Share) {
     }
     let container = Azurite::container("share");
     let direct = azurite.connection_string();
-    let address = direct
-        .split("BlobEndpoint=http://")
-        .nth(1)
-        .and_then(|rest| rest.split('/').next())
-        .expect("an endpoint");
+    let address = azurite.blob_address();
     let runtime = super::kit::stage::runtime();
-    let proxy = runtime
-        .block_on(Proxy::sharing(address.parse().expect("an address and a port"), share.clone()));
-    let through = direct.replace(address, &proxy.address.to_string());
+    let proxy = runtime.block_on(Proxy::sharing(address, share.clone()));
+    let through = direct.replace(&address.to_string(), &proxy.address.to_string());
     let source = format!(
         "url = \"file://{}\"\nstable_for = \"0s\"\nconnections = 32\n",
         root.path().display()

@@ -18,17 +18,12 @@ fn directories_are_no_files_and_what_stands_in_the_way_of_a_name_is_told() {
     };
     ["a/b/c.txt", "d/e", "f.txt"].iter().for_each(|name| put(name));
     let direct = azure(azurite, &Azurite::container("hns"));
-    let address = direct
-        .split("BlobEndpoint=http://")
-        .nth(1)
-        .and_then(|rest| rest.split('/').next())
-        .expect("an endpoint")
-        .to_owned();
+    let address = azurite.blob_address();
     let runtime = runtime();
-    let account = runtime.block_on(Hierarchy::start(address.parse().expect("an address")));
+    let account = runtime.block_on(Hierarchy::start(address));
     let ferry = Ferry::between(
         &format!("url = \"file://{}\"\nstable_for = \"0s\"\n", root.path().display()),
-        &direct.replace(&address, &account.address.to_string()),
+        &direct.replace(&address.to_string(), &account.address.to_string()),
     );
     ferry.run(&["check"]).code(0);
     assert_eq!(ferry.ingest().code(0).source()["ingested"], 3);

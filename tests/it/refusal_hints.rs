@@ -119,14 +119,9 @@ fn world(
     let root = tempfile::tempdir().unwrap();
     files.iter().for_each(|name| old_file(&root.path().join(name), name.as_bytes()));
     let direct = azure(azurite, &Azurite::container("told"));
-    let address = direct
-        .split("BlobEndpoint=http://")
-        .nth(1)
-        .and_then(|rest| rest.split('/').next())
-        .expect("an endpoint")
-        .to_owned();
-    let proxy = runtime.block_on(Proxy::start(address.parse().expect("an address"), rules));
-    let through = direct.replace(&address, &proxy.address.to_string());
+    let address = azurite.blob_address();
+    let proxy = runtime.block_on(Proxy::start(address, rules));
+    let through = direct.replace(&address.to_string(), &proxy.address.to_string());
     let source =
         format!("url = \"file://{}\"\nstable_for = \"0s\"\nattempts = 1\n", root.path().display());
     (root, proxy, Ferry::between(&source, &through))

@@ -38,15 +38,10 @@ impl World {
         let root = tempfile::tempdir().unwrap();
         files.iter().for_each(|name| old_file(&root.path().join(name), name.as_bytes()));
         let direct = azure(azurite, &Azurite::container("refused"));
-        let address = direct
-            .split("BlobEndpoint=http://")
-            .nth(1)
-            .and_then(|rest| rest.split('/').next())
-            .expect("an endpoint")
-            .to_owned();
+        let address = azurite.blob_address();
         let runtime = runtime();
-        let proxy = runtime.block_on(Proxy::start(address.parse().expect("an address"), rules));
-        let through = direct.replace(&address, &proxy.address.to_string());
+        let proxy = runtime.block_on(Proxy::start(address, rules));
+        let through = direct.replace(&address.to_string(), &proxy.address.to_string());
         let source = format!("url = \"file://{}\"\nstable_for = \"0s\"\n", root.path().display());
         let ferry = Ferry::between(&source, &through);
         Some(Self { runtime, proxy, direct, root, ferry })

@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::source::contract::ShareId;
 
 /// Sub-mounts that are remembered.
+#[cfg(any(target_os = "linux", test))]
 const MOST_MOUNTS: usize = 64;
 
 /// The file system at `root`: its kind, its own id where that outlives a mount, whether the folder

@@ -3,7 +3,7 @@
 //! hold on one machine alone, files take their place, for everybody who uses the folder.
 
 use std::cell::Cell;
-use std::fs::{self, File, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -219,6 +219,7 @@ fn held(path: &Path, holder: Option<String>, patience: Duration) -> String {
 /// Who holds the lock on `file`, where the system tells.
 #[cfg(target_os = "linux")]
 fn holder(file: &File) -> Option<String> {
+    use std::fs;
     use std::os::unix::fs::MetadataExt;
     let inode = format!(":{}", file.metadata().ok()?.ino());
     let locks = fs::read_to_string("/proc/locks").ok()?;
@@ -246,6 +247,8 @@ fn holder(_file: &File) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

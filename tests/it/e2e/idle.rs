@@ -26,16 +26,11 @@ fn sources(ferry: &Ferry, count: usize) -> String {
 /// Azurite behind a proxy that counts, and the lines of a destination there.
 fn counted(azurite: &Azurite, container: &str) -> (tokio::runtime::Runtime, Proxy, String) {
     let direct = azurite.connection_string();
-    let address = direct
-        .split("BlobEndpoint=http://")
-        .nth(1)
-        .and_then(|rest| rest.split('/').next())
-        .expect("an endpoint");
+    let address = azurite.blob_address();
     let runtime = super::super::kit::stage::runtime();
     let nothing = Share { percent: 0, holds: "", mischief: Mischief::LoseReply };
-    let proxy =
-        runtime.block_on(Proxy::sharing(address.parse().expect("an address and a port"), nothing));
-    let through = direct.replace(address, &proxy.address.to_string());
+    let proxy = runtime.block_on(Proxy::sharing(address, nothing));
+    let through = direct.replace(&address.to_string(), &proxy.address.to_string());
     (
         runtime,
         proxy,

@@ -274,9 +274,7 @@ pub fn look_at(
     address: &str,
 ) -> blobferry::store::azure::AzureStore {
     let connection = azurite.connection_string();
-    let direct = connection.split("BlobEndpoint=http://").nth(1).expect("an endpoint");
-    let direct = direct.split('/').next().expect("an address").to_owned();
-    look_by(&connection.replace(&direct, address), container)
+    look_by(&connection.replace(&azurite.blob_address().to_string(), address), container)
 }
 
 fn look_by(connection: &str, container: &str) -> blobferry::store::azure::AzureStore {

@@ -36,14 +36,10 @@ fn run(rules: Vec<Rule>) -> Option<Ran> {
     let stage = ftp(DemoFtpScript::default());
     let container = Azurite::container("modes");
     let direct = azurite.connection_string();
-    let address = direct
-        .split("BlobEndpoint=http://")
-        .nth(1)
-        .and_then(|rest| rest.split('/').next())
-        .expect("an endpoint");
-    let target: SocketAddr = address.parse().expect("an address and a port");
+    let address = azurite.blob_address();
+    let target: SocketAddr = address;
     let proxy = stage.runtime.block_on(Proxy::start(target, rules));
-    let through = direct.replace(address, &proxy.address.to_string());
+    let through = direct.replace(&address.to_string(), &proxy.address.to_string());
     let source = format!(
         "[[source]]\nname = \"acme\"\nstable_for = \"0s\"\nattempts = 2\nstall_timeout = \
         \"2s\"\nconnect_timeout = \"2s\"\n{}",

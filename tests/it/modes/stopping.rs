@@ -101,24 +101,20 @@ fn while_an_upload_to_azure_hangs() {
     let stage = ftp(DemoFtpScript::default());
     let container = Azurite::container("stopping");
     let direct = azurite.connection_string();
-    let address = direct
-        .split("BlobEndpoint=http://")
-        .nth(1)
-        .and_then(|rest| rest.split('/').next())
-        .expect("an endpoint");
+    let address = azurite.blob_address();
     let rule = Rule {
         times: 1,
         method: "PUT",
         holds: "/acme%2Fa.bin",
         mischief: Mischief::Delay(Duration::from_secs(600)),
     };
-    let proxy =
-        stage.runtime.block_on(Proxy::start(address.parse().expect("an address"), vec![rule]));
+    let proxy = stage.runtime.block_on(Proxy::start(address, vec![rule]));
     let source = format!("[[source]]\nname = \"acme\"\nstable_for = \"0s\"\n{}", stage.lines());
     let to = |connection: &str| {
         format!("connection_string = \"{connection}\"\ncontainer = \"{container}\"")
     };
-    let trial = Trial::new(&source, &to(&direct.replace(address, &proxy.address.to_string())));
+    let trial =
+        Trial::new(&source, &to(&direct.replace(&address.to_string(), &proxy.address.to_string())));
     let mut program = trial.ferry.start(&["run", "--json"]);
     let stored = || {
         blobs(azurite, &container)

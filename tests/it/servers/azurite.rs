@@ -1,5 +1,6 @@
 //! Azurite, Microsoft's emulator of Azure Blob and Queue Storage.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -118,6 +119,11 @@ impl Azurite {
     /// `http(s)://127.0.0.1:port/account` of the blob service.
     pub fn blob_url(&self) -> String {
         format!("{}://127.0.0.1:{}/{ACCOUNT}", self.scheme(), self.blob_port)
+    }
+
+    /// Where the blob service listens, for a proxy before it.
+    pub fn blob_address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.blob_port))
     }
 
     /// `http(s)://127.0.0.1:port/account` of the queue service.

@@ -28,7 +28,8 @@ use super::{LONG_AGO, World, quick};
 
 const DAY: i64 = 86_400;
 
-fn settings(layout: &str) -> LayoutSettings<'_> {
+/// A layout that is all that is set.
+pub(super) fn settings(layout: &str) -> LayoutSettings<'_> {
     LayoutSettings {
         source: "acme",
         layout,
@@ -40,7 +41,8 @@ fn settings(layout: &str) -> LayoutSettings<'_> {
     }
 }
 
-fn set(source: &mut Source, settings: LayoutSettings<'_>) {
+/// Has `source` name blobs by these settings.
+pub(super) fn set(source: &mut Source, settings: LayoutSettings<'_>) {
     let template = Template::read(settings).unwrap_or_else(|bad| panic!("{}", bad.problem));
     source.naming.layout = Layout::Template(template.into());
 }

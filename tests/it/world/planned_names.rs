@@ -4,32 +4,22 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use blobferry::model::failure::Class;
 use blobferry::model::{BlobName, RemotePath};
-use blobferry::rules::layout::{LayoutSettings, Template};
+use blobferry::rules::layout::LayoutSettings;
 use blobferry::rules::naming::Layout;
-use blobferry::rules::time_zone::TimeZone;
 use blobferry::run::{Plan, plan};
 use blobferry::source::memory::MemorySourceFault;
 use blobferry::store::contract::Store;
 use blobferry::transfer::settings::Archives;
 use tokio_util::sync::CancellationToken;
 
+use super::layouts::{set, settings};
 use super::zips::zip;
 use super::{LONG_AGO, World};
 
 const DAY: i64 = 86_400;
 
 fn laid_out(layout: &str, member_layout: Option<&str>) -> World {
-    let settings = LayoutSettings {
-        source: "acme",
-        layout,
-        capture: None,
-        member_layout,
-        zone: TimeZone::UTC,
-        one_file: false,
-        overwrites: false,
-    };
-    let template = Template::read(settings).unwrap_or_else(|bad| panic!("{}", bad.problem));
-    World::new().with(|source| source.naming.layout = Layout::Template(template.into()))
+    World::new().with(|source| set(source, LayoutSettings { member_layout, ..settings(layout) }))
 }
 
 async fn planned(world: &World) -> Plan {
