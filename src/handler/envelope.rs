@@ -143,6 +143,7 @@ impl Envelope {
         let is_binary = header("Content-Type")
             .is_some_and(|kind| kind.to_ascii_lowercase().contains("application/octet-stream"));
         let body = if is_binary { body.map(decoded) } else { body };
+        let from_own_page = header("Sec-Fetch-Site").is_some_and(|site| is_own_page(&site));
         let hosts = ["Host", "X-Forwarded-Host", "X-Original-Host"].into_iter().filter_map(header);
         let in_chunks = header("Transfer-Encoding")
             .is_some_and(|coding| coding.to_ascii_lowercase().contains("chunked"));
@@ -152,13 +153,21 @@ impl Envelope {
             params: texts("Params"),
             accept: header("Accept").unwrap_or_default(),
             if_none_match: header("If-None-Match").unwrap_or_default(),
-            origin: header("Origin").filter(|origin| !origin.is_empty()),
+            origin: header("Origin").filter(|origin| !origin.is_empty() && !from_own_page),
             hosts: hosts.chain(host_of(&url)).map(|host| host.to_ascii_lowercase()).collect(),
             in_chunks,
             url,
             body,
         })
     }
+}
+
+/// Whether a browser's `Sec-Fetch-Site` tells of a page of the site that is asked, or of a person
+/// who typed the address. No page can set this header. The origin of a form without scripts is
+/// `null` where pages forbid referrers as ours do (Fetch standard, "append a request `Origin`
+/// header"), so that it tells nothing there.
+pub(crate) fn is_own_page(site: &str) -> bool {
+    ["same-origin", "none"].contains(&site)
 }
 
 /// What a timer's call says.
@@ -187,7 +196,7 @@ pub struct HttpCall {
     pub accept: String,
     /// The tags of answers that the caller has, joined with commas.
     pub if_none_match: String,
-    /// The origin of the page that asks, where it is one.
+    /// The origin of the page that asks, where the browser does not say that it is one of ours.
     pub origin: Option<String>,
     /// The hosts that the request was made to, by itself and by those who handed it on.
     pub hosts: Vec<String>,

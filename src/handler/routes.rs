@@ -82,11 +82,12 @@ pub fn foreign(headers: &HeaderMap) -> Option<&'static str> {
     if text(header::HOST).is_some_and(|host| !is_local(host)) {
         return Some("the request is for another host");
     }
+    let site = headers.get("sec-fetch-site").map(|value| value.to_str().unwrap_or("?"));
     let origin = text(header::ORIGIN)
+        .filter(|_| !site.is_some_and(envelope::is_own_page))
         .map(|origin| origin.split_once("://").map_or(origin, |(_, host)| host));
-    if origin.is_some_and(|origin| !is_local(origin))
-        || headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site")
-    {
+    let is_other = |origin: &str| origin == "null" || !is_local(origin);
+    if origin.is_some_and(is_other) || site == Some("cross-site") {
         return Some("the request is from a page of another site");
     }
     None
@@ -274,5 +275,21 @@ mod tests {
                 && !with("sec-fetch-site", "same-origin")
                 && !with("user-agent", "x")
         );
+    }
+
+    #[test]
+    fn a_form_of_our_own_page_without_scripts_is_heard() {
+        for (site, is_foreign) in
+            [("same-origin", false), ("none", false), ("same-site", true), ("cross-site", true)]
+        {
+            let headers: HeaderMap = [("origin", "null"), ("sec-fetch-site", site)]
+                .into_iter()
+                .map(|(name, value)| {
+                    let name = header::HeaderName::from_static(name);
+                    (name, value.parse().expect("a value"))
+                })
+                .collect();
+            assert_eq!(foreign(&headers).is_some(), is_foreign, "{site}");
+        }
     }
 }

@@ -116,6 +116,15 @@ async fn the_page_of_another_site_starts_nothing() {
             with_headers(from(origin, "app.azurewebsites.net"), json!({ "sources": "acme" }), None);
         assert_eq!(bench.post_http("IngestHttp", call).await.0, 200, "{origin}");
     }
+    // Browsers tell no origin with a form of a page that forbids referrers, but whose page it is.
+    for (site, code) in
+        [("same-origin", 200), ("none", 200), ("same-site", 403), ("cross-site", 403)]
+    {
+        let mut headers = from("null", "app.azurewebsites.net");
+        headers["Sec-Fetch-Site"] = json!([site]);
+        let call = with_headers(headers, json!({ "sources": "acme" }), None);
+        assert_eq!(bench.post_http("IngestHttp", call).await.0, code, "{site}");
+    }
     let foreign = Request::post("/IngestTimer")
         .header("Host", "evil.example")
         .body(Body::from(timer()))
