@@ -397,8 +397,8 @@ pub(crate) const SOURCE: &[SettingKey] = &[
         name: "delete_by",
         kind: ValueKind::OneOf(&["delete", "rename"]),
         doc: "How `after = \"delete\"` deletes: described and deleted back to back, or renamed \
-            first, so that no new file of that name can be hit. A rename may start a partner's \
-            workflow. Default `delete`.",
+            first, so that no new file of that name can be hit; one that has to be read again is \
+            read under its new name. A rename may start a partner's workflow. Default `delete`.",
     },
     SettingKey {
         name: "recheck",

@@ -25,7 +25,9 @@ use crate::transfer::leaving::Due;
 use crate::transfer::listed_again::lines_of;
 use crate::transfer::moved;
 use crate::transfer::post_action::{Acted, act, not_there, tell};
+use crate::transfer::removal::RenameProof;
 use crate::transfer::reread::{self, Reread};
+use crate::transfer::settings::{After, DeleteBy};
 
 /// A reading, or a line of a listing, that is older is taken anew before a file leaves: where no
 /// description tells the time, another file may have taken its place since.
@@ -99,49 +101,67 @@ pub(crate) async fn leave_all(pass: &Arc<Pass>, report: &mut SourceReport) {
 async fn leave_folder(pass: &Pass, folder: Vec<Due>) -> Vec<Acted> {
     let (mut acted, mut rest) = (Vec::with_capacity(folder.len()), &folder[..]);
     while !rest.is_empty() {
-        let (begun, mut stays) = (Instant::now(), Vec::new());
+        let (begun, mut proofs) = (Instant::now(), Vec::new());
         for due in rest {
-            stays.push(why_it_stays(pass, due).await);
+            proofs.push(proof_of(pass, due).await);
             // What was read is not left alone for long: another file may take its place.
             if begun.elapsed() > LOOK_HOLDS {
                 break;
             }
         }
-        let (some, others) = rest.split_at(stays.len());
-        acted.append(&mut leave_some(pass, some, stays).await);
+        let (some, others) = rest.split_at(proofs.len());
+        acted.append(&mut leave_some(pass, some, proofs).await);
         rest = others;
     }
     acted
 }
 
-/// Why a file must stay, by its bytes and its name.
-async fn why_it_stays(pass: &Pass, due: &Due) -> Result<Option<String>, TransferError> {
+/// What is known of a file before its last look.
+enum LeaveProof {
+    /// It may go, by its bytes and its name; a renamed one must show this, too.
+    Goes(RenameProof),
+    /// It must stay, for this reason.
+    Stays(String),
+}
+
+async fn proof_of(pass: &Pass, due: &Due) -> Result<LeaveProof, TransferError> {
+    const BY_DESCRIPTION: LeaveProof = LeaveProof::Goes(RenameProof::Description);
     if let Some(why) = alike::stays(pass, due).await? {
-        return Ok(Some(why.to_owned()));
+        return Ok(LeaveProof::Stays(why.to_owned()));
     }
-    let again = due.proof().reread && !pass.run.cancel.is_cancelled();
-    if again && !is_free(pass, due).await { read_again(pass, due).await } else { Ok(None) }
+    if !due.proof().reread || pass.run.cancel.is_cancelled() || is_free(pass, due).await {
+        return Ok(BY_DESCRIPTION);
+    }
+    // `None`: the reading takes what it needs.
+    if due.file.size.is_some_and(|size| !pass.recheck.take(size)) {
+        return Ok(LeaveProof::Stays(NO_ROOM.to_owned()));
+    }
+    let by_rename = pass.source.after == After::Delete && pass.source.delete_by == DeleteBy::Rename;
+    if by_rename {
+        return Ok(LeaveProof::Goes(RenameProof::Bytes));
+    }
+    Ok(read_again(pass, due).await?.map_or(BY_DESCRIPTION, LeaveProof::Stays))
 }
 
 async fn leave_some(
     pass: &Pass,
     some: &[Due],
-    stays: Vec<Result<Option<String>, TransferError>>,
+    proofs: Vec<Result<LeaveProof, TransferError>>,
 ) -> Vec<Acted> {
-    let by_line = |(due, stays): &(&Due, &Result<Option<String>, TransferError>)| {
-        matches!(stays, Ok(None)) && !is_exact(due)
+    let by_line = |(due, proof): &(&Due, &Result<LeaveProof, TransferError>)| {
+        matches!(proof, Ok(LeaveProof::Goes(_))) && !is_exact(due)
     };
-    let wanted = some.iter().zip(&stays).filter(by_line).map(|(due, _)| due.file.path.clone());
+    let wanted = some.iter().zip(&proofs).filter(by_line).map(|(due, _)| due.file.path.clone());
     let mut lines = FolderLines { pass, wanted: wanted.collect(), listed: None };
     let mut acted = Vec::with_capacity(some.len());
-    for (due, stays) in some.iter().zip(stays) {
-        acted.push(match stays {
+    for (due, proof) in some.iter().zip(proofs) {
+        acted.push(match proof {
             _ if pass.run.cancel.is_cancelled() => Acted::Done,
             Err(error) => Acted::Failed(problem(&error)),
-            Ok(Some(why)) => Acted::Failed(Problem::new(Class::AfterAction, why)),
-            Ok(None) if is_exact(due) => act(pass, due).await,
-            Ok(None) => match lines.of_file(due).await {
-                _ if left_out!("line-before-removal") => act(pass, due).await,
+            Ok(LeaveProof::Stays(why)) => Acted::Failed(Problem::new(Class::AfterAction, why)),
+            Ok(LeaveProof::Goes(proof)) if is_exact(due) => act(pass, due, proof).await,
+            Ok(LeaveProof::Goes(proof)) => match lines.of_file(due).await {
+                _ if left_out!("line-before-removal") => act(pass, due, proof).await,
                 Err(error) => Acted::Failed(problem(error)),
                 // What a fresh listing does not show is not there, whatever a description says.
                 Ok(None) => not_there(pass, due),
@@ -150,7 +170,7 @@ async fn leave_some(
                         for the next run";
                     Acted::Failed(Problem::new(Class::AfterAction, why))
                 }
-                Ok(Some(_)) => act(pass, due).await,
+                Ok(Some(_)) => act(pass, due, proof).await,
             },
         });
     }
@@ -211,13 +231,11 @@ fn is_as_before(pass: &Pass, due: &Due, line: &RemoteFile) -> bool {
     is_its_time && equality::sizes(line.size, due.file.size).is_possible()
 }
 
+const NO_ROOM: &str =
+    "its time does not prove that it rests, and `recheck` left no room to read it again: it stays";
+
 /// Why the file must stay, if its bytes are not what they were.
 async fn read_again(pass: &Pass, due: &Due) -> Result<Option<String>, TransferError> {
-    const NO_ROOM: &str = "its time does not prove that it rests, and `recheck` left no room to \
-        read it again: it stays";
-    if due.file.size.is_some_and(|size| !pass.recheck.take(size)) {
-        return Ok(Some(NO_ROOM.to_owned()));
-    }
     Ok(match reread::read(pass, &due.file).await? {
         Reread::Whole { md5, verdict: Verdict::Whole | Verdict::Touched, .. } if md5 == due.md5 => {
             None

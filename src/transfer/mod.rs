@@ -4,6 +4,7 @@ pub mod alike;
 pub mod alike_folders;
 pub mod alike_names;
 pub mod archive;
+mod aside;
 pub mod batch_stat;
 pub mod budget;
 pub mod commit;

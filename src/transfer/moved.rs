@@ -10,13 +10,11 @@ use crate::model::{RemoteFile, RemotePath};
 use crate::report::{SourceReport, problem};
 use crate::rules::equality;
 use crate::rules::plan::known::{History, Times};
-use crate::runtime::retry::retry;
-use crate::source::contract::SourceError;
+use crate::transfer::aside::given_back;
 use crate::transfer::context::Pass;
 use crate::transfer::leaving::Due;
 use crate::transfer::listed_again::lines_of;
 use crate::transfer::post_action::{Acted, moved_unread, record, tell};
-use crate::transfer::removal::name_back;
 
 /// Looks at all that was moved, each folder once.
 pub(crate) async fn look_after_all(pass: &Pass, report: &mut SourceReport) {
@@ -71,14 +69,4 @@ async fn look_after(
                 .await
         }
     }
-}
-
-async fn given_back(pass: &Pass, due: &Due, to: &RemotePath) -> Result<bool, SourceError> {
-    let once = |attempt| async move {
-        let mut lease = pass.pool.lend_for_try(attempt, pass.source.policy.attempts).await?;
-        let result = name_back(&mut *lease, to, &due.file.path).await;
-        lease.settle(&result);
-        result
-    };
-    retry(&pass.source.policy, &pass.run.cancel, "giving a file its name back", once).await
 }

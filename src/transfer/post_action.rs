@@ -12,11 +12,12 @@ use crate::rules::plan::rest::Rest;
 use crate::runtime::retry::retry;
 use crate::source::contract::SourceError;
 use crate::transfer::archive::manifest;
+use crate::transfer::aside;
 use crate::transfer::context::Pass;
 use crate::transfer::error::TransferError;
 use crate::transfer::leaving::{Due, ReadProof, is_doubted};
 use crate::transfer::missing::Absent;
-use crate::transfer::removal::{Removed, remove_or_move};
+use crate::transfer::removal::{Removed, RenameProof, remove_or_move};
 use crate::transfer::settings::{After, Archives};
 
 /// A refused action is tried again after so long.
@@ -100,7 +101,7 @@ pub(crate) async fn leave(pass: &Pass, due: Due, left: u64) -> Acted {
         pass.leaving.add(due);
         return Acted::Done;
     }
-    act(pass, &due).await
+    act(pass, &due, RenameProof::Description).await
 }
 
 /// Tells the report what came of an action.
@@ -112,8 +113,9 @@ pub(crate) fn tell(report: &mut SourceReport, path: &RemotePath, acted: Acted) {
     }
 }
 
-/// Removes or moves the file and records that it left.
-pub(crate) async fn act(pass: &Pass, due: &Due) -> Acted {
+/// Removes or moves the file and records that it left. `proof`: what shows that it is still what
+/// was read, where it is renamed first.
+pub(crate) async fn act(pass: &Pass, due: &Due, proof: RenameProof) -> Acted {
     if pass.leaving.is_hopeless() {
         return Acted::Stays(
             "it was not tried to remove it: the source refused that for many others".to_owned(),
@@ -121,7 +123,7 @@ pub(crate) async fn act(pass: &Pass, due: &Due) -> Acted {
     }
     let once = |attempt| async move {
         let mut lease = pass.pool.lend_for_try(attempt, pass.source.policy.attempts).await?;
-        let result = remove_or_move(pass, &mut *lease, due).await;
+        let result = remove_or_move(pass, &mut *lease, due, proof).await;
         lease.settle(&result);
         result
     };
@@ -131,11 +133,22 @@ pub(crate) async fn act(pass: &Pass, due: &Due) -> Acted {
         retry(&pass.source.policy, &pass.run.cancel, "an after-action", once).await
     };
     let Some(removed) = pass.run.in_time(acting).await else { return Acted::Done };
+    told(pass, due, removed.map_err(TransferError::from)).await
+}
+
+/// Records what became of the file.
+async fn told(pass: &Pass, due: &Due, removed: Result<Removed, TransferError>) -> Acted {
     match removed {
+        Ok(Removed::Aside(at)) => {
+            let removed = aside::remove_once_read(pass, due, &at).await;
+            Box::pin(told(pass, due, removed)).await
+        }
         // Another run was quicker, or the server does not know what it lists: a fresh listing
         // tells.
         Ok(Removed::NotThere) => not_there(pass, due),
-        Err(error) if error.class() == Class::NotFound => not_there(pass, due),
+        Err(TransferError::Source(error)) if error.class() == Class::NotFound => {
+            not_there(pass, due)
+        }
         Ok(Removed::Gone) => taken(pass, due).await,
         Ok(Removed::MovedTo(to)) => {
             pass.leaving.moved(due.clone(), to);
@@ -147,8 +160,11 @@ pub(crate) async fn act(pass: &Pass, due: &Due) -> Acted {
         },
         Ok(Removed::Changed) => changed(pass, due).await,
         Ok(Removed::Stays) => stays(pass, due).await,
-        Ok(Removed::Taken(who)) => Acted::Stays(format!("{who}, so it stays at the source")),
-        Err(error) => refused(pass, due, &error).await,
+        Ok(Removed::Held(why)) => Acted::Stays(format!("{why}, so it stays at the source")),
+        Err(TransferError::Source(error)) => refused(pass, due, &error).await,
+        // The next run gives a renamed file its name back.
+        Err(TransferError::Interrupted) => Acted::Done,
+        Err(error) => Acted::Failed(problem(&error)),
     }
 }
 

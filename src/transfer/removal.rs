@@ -1,4 +1,4 @@
-//! Takes one file away at the source: described and removed, or moved, back to back.
+//! Takes one file away at the source: described and removed, renamed and removed, or moved.
 
 use crate::failpoint::{failpoint, left_out};
 use crate::model::failure::Class;
@@ -25,8 +25,19 @@ pub(crate) enum Removed {
     MovedTo(RemotePath),
     /// Another file was moved there in its place, and its old name is taken.
     MovedUnread(RemotePath),
-    /// Somebody writes to it, and it stays: who, as a sentence without its end.
-    Taken(String),
+    /// It stays: why, as a sentence without its end.
+    Held(String),
+    /// It was renamed to this path to be removed, and its bytes are to be read there first.
+    Aside(RemotePath),
+}
+
+/// What shows that a renamed file is the one that was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RenameProof {
+    /// Its description.
+    Description,
+    /// Its bytes: its description tells too little.
+    Bytes,
 }
 
 /// Removes or moves the file, if its description is still that of what was read.
@@ -34,16 +45,19 @@ pub(crate) async fn remove_or_move(
     pass: &Pass,
     session: &mut dyn Session,
     due: &Due,
+    proof: RenameProof,
 ) -> Result<Removed, SourceError> {
     let path = &due.file.path;
-    let Some(now) = session.stat(path).await? else { return renamed(pass, session, due).await };
+    let Some(now) = session.stat(path).await? else {
+        return renamed(pass, session, due, proof).await;
+    };
     if !due.is_still(&pass.without_false_time(now)) {
         return Ok(Removed::Changed);
     }
     if let FileUse::Taken(who) = session.file_use(path).await?
         && !left_out!("open-before-removal")
     {
-        return Ok(Removed::Taken(who));
+        return Ok(Removed::Held(who));
     }
     // What is removed is what was described last.
     failpoint!(
@@ -53,7 +67,7 @@ pub(crate) async fn remove_or_move(
     match &pass.source.after {
         After::Keep => Ok(Removed::Changed),
         After::Delete if pass.source.delete_by == DeleteBy::Rename => {
-            by_rename(pass, session, due).await
+            by_rename(pass, session, due, proof).await
         }
         After::Delete => {
             session.remove(path).await?;
@@ -134,13 +148,16 @@ async fn renamed(
     pass: &Pass,
     session: &mut dyn Session,
     due: &Due,
+    proof: RenameProof,
 ) -> Result<Removed, SourceError> {
     if pass.source.after != After::Delete || pass.source.delete_by != DeleteBy::Rename {
         return Ok(Removed::NotThere);
     }
     let aside = aside_of(due);
     match session.stat(&aside).await? {
-        Some(now) if is_still(pass, due, &now) => remove_aside(pass, session, due, &aside).await,
+        Some(now) if is_still(pass, due, &now) => {
+            proven_aside(pass, session, due, aside, proof).await
+        }
         _ => Ok(Removed::NotThere),
     }
 }
@@ -152,6 +169,7 @@ async fn by_rename(
     pass: &Pass,
     session: &mut dyn Session,
     due: &Due,
+    proof: RenameProof,
 ) -> Result<Removed, SourceError> {
     let path = &due.file.path;
     let aside = aside_of(due);
@@ -161,13 +179,29 @@ async fn by_rename(
         return stays_or(pass, session, due, Removed::Gone).await;
     };
     if is_still(pass, due, &now) || left_out!("look-after-rename") {
-        return remove_aside(pass, session, due, &aside).await;
+        return proven_aside(pass, session, due, aside, proof).await;
     }
     name_back(session, &aside, path).await?;
     Ok(Removed::Changed)
 }
 
-async fn remove_aside(
+/// A renamed file whose description is that of the file that was read is removed, or stays there
+/// until its bytes were read.
+async fn proven_aside(
+    pass: &Pass,
+    session: &mut dyn Session,
+    due: &Due,
+    aside: RemotePath,
+    proof: RenameProof,
+) -> Result<Removed, SourceError> {
+    match proof {
+        RenameProof::Description => remove_aside(pass, session, due, &aside).await,
+        RenameProof::Bytes => Ok(Removed::Aside(aside)),
+    }
+}
+
+/// Removes a file that was renamed and proven.
+pub(crate) async fn remove_aside(
     pass: &Pass,
     session: &mut dyn Session,
     due: &Due,

@@ -35,6 +35,8 @@ pub struct LieOracle {
     renamed: HashMap<RemotePath, RemotePath>,
     /// Contents that the program gave a name of its own.
     named_by_itself: HashSet<(RemotePath, u64)>,
+    /// Those of them whose old name nobody had when they were read last.
+    has_free_name: HashSet<(RemotePath, u64)>,
     /// In how many runs in a row the server said of a content that it removed or renamed it, and
     /// did not.
     pretended: HashMap<(RemotePath, u64), u64>,
@@ -147,13 +149,17 @@ impl LieOracle {
 
     pub fn reads(&mut self, truth: &SourceTruth, path: &RemotePath, serial: u64) {
         self.read.insert(path.clone(), serial);
-        // What a run renamed to remove it, and did not remove, is no new file.
-        if let Some(origin) = self.renamed.get(path)
-            && self.named_by_itself.contains(&(path.clone(), serial))
-            && !truth.files.contains_key(origin)
-        {
-            let text = format!("`{path}` is taken for a file, and is `{origin}`");
-            self.violations.push(text);
+        let Some(origin) = self.renamed.get(path) else { return };
+        let content = (path.clone(), serial);
+        if !self.named_by_itself.contains(&content) {
+            return;
+        }
+        // The last look at it before it is removed, or the reading of a new file.
+        self.read.insert(origin.clone(), serial);
+        if truth.files.contains_key(origin) {
+            self.has_free_name.remove(&content);
+        } else {
+            self.has_free_name.insert(content);
         }
     }
 
@@ -322,6 +328,15 @@ impl LieOracle {
         for (path, contents) in stored {
             let known = truth.history.get(path).map_or(&[][..], Vec::as_slice);
             for content in contents {
+                // What a run renamed to remove it, and did not remove, is no new file.
+                let is_aside = |held: &HeldFile| {
+                    held.bytes == *content
+                        && self.has_free_name.contains(&(path.clone(), held.serial))
+                };
+                if known.iter().any(is_aside) {
+                    let text = format!("`{path}` is taken for a file, and has its own name");
+                    self.violations.push(text);
+                }
                 let text = match known.iter().find(|held| held.bytes == *content) {
                     Some(held) if held.whole => continue,
                     Some(_) => "only the beginning of a file that was being written",
