@@ -146,20 +146,29 @@ async fn tell_folders(pass: &Pass, report: &mut SourceReport) -> Result<(), Ledg
         let Some(twins) = pair.twins() else { continue };
         let mut all_equal = true;
         for [one, other] in &twins {
-            let sums = (md5_of(pass, one).await?, md5_of(pass, other).await?);
-            all_equal &= sums.0.is_some() && sums.0 == sums.1;
+            all_equal &= match (md5_of(pass, one).await?, md5_of(pass, other).await?) {
+                (Some(one), Some(other)) => one == other,
+                // It went when the other one was taken away, before anybody read it.
+                (Some(_), None) => has_left(pass, one),
+                (None, Some(_)) => has_left(pass, other),
+                (None, None) => false,
+            };
         }
         if all_equal {
             let (one, other) = (&pair.one, &pair.other);
             let text = format!(
                 "`{one}` and `{other}` are listed with the same files, and equal bytes come for \
-                each: the server may take the two names for one folder, so that the files of the \
+                each, or each leaves with its twin: the server may take the two names for one folder, so that the files of the \
                 other never arrive; leave one of them out with `exclude`"
             );
             report.add_problem(Problem::new(Class::Unreachable, text));
         }
     }
     Ok(())
+}
+
+fn has_left(pass: &Pass, path: &RemotePath) -> bool {
+    known_of(pass, path).is_some_and(|known| known.history.left)
 }
 
 /// What is known of two files, if nothing but the listing tells them apart.

@@ -157,6 +157,25 @@ async fn one_folder_that_is_listed_under_two_spellings_is_told() {
 }
 
 #[tokio::test]
+async fn one_folder_under_two_spellings_is_told_where_its_files_leave_too() {
+    let world = World::new().with(|source| source.after = After::Delete);
+    for (below, content) in [("a", "one"), ("deep/b", "two")] {
+        for (own, other) in [("/Out", "/out"), ("/out", "/Out")] {
+            let (own, other) = (format!("{own}/{below}"), format!("{other}/{below}"));
+            world.put(&own, content, LONG_AGO);
+            // One file has two names: they leave together.
+            let leaves = move |tree: &mut MemorySourceTree| {
+                tree.files.remove(&RemotePath::from(other.as_str()));
+            };
+            world.server.fault(&own, "remove", MemorySourceFault::Before(Box::new(leaves)));
+        }
+    }
+    let ran = world.run().await;
+    assert!(ran.to_string().contains("`/Out` and `/out` are listed"), "{ran}");
+    assert_eq!(world.at_source(), [""; 0]);
+}
+
+#[tokio::test]
 async fn a_file_of_which_no_time_is_told_and_that_is_another_one_is_stored_by_the_run_that_sees_it()
 {
     for time in [None, Some(0)] {
