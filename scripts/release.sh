@@ -81,7 +81,9 @@ if [ -z "$texts" ]; then
     if [ "$("$tools/bin/cargo-about" --version 2>/dev/null)" != "cargo-about $cargo_about" ]; then
         cargo install --quiet --locked cargo-about --version "$cargo_about" --features cli --root "$tools"
     fi
-    PATH="$tools/bin:$PATH" cargo about generate --locked --fail scripts/about.hbs >"$texts/THIRD-PARTY-LICENSES.txt"
+    # The texts that the crates themselves have: no service is asked, so that the same release can be made again.
+    cargo fetch --quiet --locked
+    PATH="$tools/bin:$PATH" cargo about generate --locked --offline --fail scripts/about.hbs >"$texts/THIRD-PARTY-LICENSES.txt"
 fi
 
 mkdir -p "$output"
