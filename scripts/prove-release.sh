@@ -27,7 +27,7 @@ rm -f "$root.log"
 # The demo's folder store asks the kernel which file systems are mounted.
 mount -t proc proc "$root/proc"
 
-inside() { chroot "$root" /usr/bin/env -i PATH=/usr/local/bin:/usr/bin:/bin HOME=/root "$@"; }
+inside() { chroot "$root" /usr/bin/env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root "$@"; }
 fail() {
     echo "prove-release.sh: $*" >&2
     exit 1
