@@ -256,12 +256,16 @@ fn except(section: &Section, folder: &Path) -> Result<BTreeSet<Date>, SettingErr
     if let Some(path) = section.text("except_file")? {
         let text = std::fs::read_to_string(folder.join(&path)).map_err(|error| {
             let shown = printable(path.as_bytes());
-            section.error("except_file", format!("names `{shown}`, which cannot be read: {error}"))
+            let problem = format!("names `{shown}`, which cannot be read: {error}");
+            section.error_outside("except_file", problem)
         })?;
         for line in text.lines() {
             let day = line.split('#').next().unwrap_or_default().trim();
             if !day.is_empty() {
-                found.insert(date(day).ok_or_else(|| wrong("except_file", day))?);
+                found.insert(date(day).ok_or_else(|| SettingError {
+                    is_outside: true,
+                    ..wrong("except_file", day)
+                })?);
             }
         }
     }

@@ -41,6 +41,7 @@ pub fn files(
             place: format!("{main}:{}", pattern.line),
             key: "include".into(),
             problem: format!("holds `{}`, {problem}", printable(pattern.text.as_bytes())),
+            is_outside: false,
         };
         match expand(folder, &pattern.text) {
             Err(problem) => files.push(Err(error(problem))),
@@ -63,6 +64,7 @@ pub fn files(
                 place: format!("{main}:{line}"),
                 key: "include".into(),
                 problem: format!("names `{}`, {problem}", printable(name.as_bytes())),
+                is_outside: false,
             }
         })
     }));

@@ -311,8 +311,13 @@ fn sources(
         }
         let (expected, its_file) = (std::mem::take(&mut one.expect), one.file.clone());
         let parsed = source::parse(one, late_after).and_then(|mut parsed| {
-            let source = &parsed.source;
-            parsed.source.expectations = expect::parse((&its_file, folder), source, expected)?;
+            match expect::parse((&its_file, folder), &parsed.source, expected) {
+                Ok(expectations) => parsed.source.expectations = expectations,
+                Err(error) if error.is_outside => {
+                    parsed.source.unusable.get_or_insert(error.to_string());
+                }
+                Err(error) => return Err(error),
+            }
             Ok(parsed)
         });
         let parsed = faults.take(parsed);
@@ -342,6 +347,7 @@ fn check_names(file: &str, sources: &[RawSection], faults: &mut Faults) {
             place: file.to_owned(),
             key: "source".into(),
             problem: "is missing; at least one `[[source]]` is needed".into(),
+            is_outside: false,
         });
     }
     let mut names: BTreeMap<String, &RawSection> = BTreeMap::new();
@@ -358,6 +364,7 @@ fn check_names(file: &str, sources: &[RawSection], faults: &mut Faults) {
                 "stands {how}, first at {}; each source needs a name of its own",
                 place(first)
             ),
+            is_outside: false,
         });
     }
 }
@@ -433,3 +440,5 @@ pub mod destination;
 mod tests;
 #[cfg(test)]
 mod tests_many;
+#[cfg(test)]
+mod tests_outside;

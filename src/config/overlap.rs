@@ -128,7 +128,8 @@ fn names_apart_in(
                 one.name, other.name
             );
             let key = format!("source.{}.layout", source.name);
-            return Err(SettingError { place: file.to_owned(), key, problem });
+            let place = file.to_owned();
+            return Err(SettingError { place, key, problem, is_outside: false });
         }
     }
     Ok(())

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::config::faults::Faults;
 use crate::config::text::{
-    DEFAULTS, DESTINATIONS, Environment, LIMITS, PREFIX, RawConfig, RawSection, SOURCE, is_table,
-    is_top, source_name, unresolved,
+    DEFAULTS, DESTINATIONS, Environment, LIMITS, PREFIX, RawConfig, RawSection, SOURCE,
+    is_of_sources, is_table, is_top, source_name, unresolved,
 };
 use crate::settings::{SettingEntry, SettingError, Value};
 
@@ -19,6 +19,7 @@ pub(crate) fn apply(raw: &mut RawConfig, environment: &Environment, faults: &mut
             place: "environment".into(),
             key: variable.clone(),
             problem,
+            is_outside: false,
         }));
     }
 }
@@ -51,11 +52,20 @@ fn set(raw: &mut RawConfig, variable: &str, path: &str, value: &str) -> Result<(
             ));
         }
     };
-    if let Some(problem) = unresolved(value) {
-        return Err(problem.to_owned());
-    }
     // What the file could not resolve is said here.
     section.missing.retain(|(missing, _)| *missing != key);
+    if let Some(problem) = unresolved(value) {
+        if !is_of_sources(parts[0]) {
+            return Err(problem.to_owned());
+        }
+        // One vault that does not answer for one partner keeps no other waiting.
+        let problem = problem.to_owned();
+        let place = format!("environment variable {variable}");
+        let error = SettingError { place, key: key.clone(), problem, is_outside: true };
+        section.entries.remove(&key);
+        section.missing.push((key, error));
+        return Ok(());
+    }
     let (value, variable) = (Value::Text(value.to_owned()), Some(variable.to_owned()));
     section.entries.insert(key, SettingEntry { value, line: None, variable, file: None });
     Ok(())

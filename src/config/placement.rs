@@ -64,6 +64,7 @@ pub(crate) fn must_be_possible(
         place: file.to_owned(),
         key: format!("source.{}.{key}", source.name),
         problem: "is for blobs in a folder; only storage accounts have tiers and tags".to_owned(),
+        is_outside: false,
     })
 }
 

@@ -36,18 +36,28 @@ const RETRY_AUTH_AFTER: Duration = Duration::from_secs(6 * 3600);
 /// Reads one source; `late_after` holds where it does not set its own. Its secrets come back beside
 /// it: no output may repeat them.
 pub(crate) fn parse(raw: RawSection, late_after: Duration) -> Result<ParsedSource, SettingError> {
+    let (mut raw, mut left_out) = (raw, None);
+    if raw.missing.is_empty() {
+        match usable(raw.clone(), late_after) {
+            Err(error) if error.is_outside => left_out = leave_out(&mut raw, error),
+            parsed => return parsed,
+        }
+    }
     let Some(missing) = missing(&raw) else { return usable(raw, late_after) };
-    // Without its address it is no source at all.
-    if raw.missing.iter().any(|(key, _)| ["url", "name"].contains(&key.as_str())) {
+    let is_missing = |name: &str| raw.missing.iter().any(|(key, _)| key == name);
+    // Without its name it is no source at all.
+    if is_missing("name") {
         return Err(missing);
+    }
+    if is_missing("url") {
+        raw.entries.retain(|key, _| KEPT.contains(&key.as_str()));
+        raw.entries.insert("url".into(), standing_in(STAND_IN_URL));
     }
     let with = |keep: &dyn Fn(&str) -> bool, stand_in: Option<&str>| {
         let mut entries: BTreeMap<String, SettingEntry> =
             raw.entries.iter().filter(|(key, _)| keep(key)).map(cloned).collect();
         if let Some(text) = stand_in {
-            let value = Value::Text(text.into());
-            let entry = SettingEntry { value, line: None, variable: None, file: None };
-            entries.entry("password".into()).or_insert(entry);
+            entries.entry("password".into()).or_insert(standing_in(text));
         }
         let (file, line) = (raw.file.clone(), raw.line);
         usable(RawSection { file, line, entries, ..RawSection::default() }, late_after)
@@ -61,8 +71,26 @@ pub(crate) fn parse(raw: RawSection, late_after: Duration) -> Result<ParsedSourc
         .or_else(|_| with(&kept, None));
     let mut parsed = parsed.map_err(|_| missing.clone())?;
     parsed.secrets.retain(|secret| secret.reveal() != STAND_IN);
+    parsed.secrets.extend(left_out);
     parsed.source.unusable = Some(missing.to_string());
     Ok(parsed)
+}
+
+/// Takes the setting that `error` is about, and whose value cannot be had, for one that is not
+/// there. Returns that value, which may be a secret that was cut short.
+fn leave_out(raw: &mut RawSection, error: SettingError) -> Option<Secret> {
+    let known = raw.entries.keys().filter(|key| error.key.ends_with(&format!(".{key}")));
+    let key = known.max_by_key(|key| key.len()).cloned().unwrap_or_default();
+    let entry = raw.entries.remove(&key);
+    raw.missing.push((key, error));
+    match entry?.value {
+        Value::Text(text) if text.len() >= LEAST_SECRET => Some(Secret::new(text)),
+        _ => None,
+    }
+}
+
+fn standing_in(text: &str) -> SettingEntry {
+    SettingEntry { value: Value::Text(text.into()), line: None, variable: None, file: None }
 }
 
 /// A source, and what of its settings concerns others.
@@ -90,6 +118,10 @@ fn login(section: &Section, url: &SourceUrl, driver: &Driver, endpoint: &dyn End
 
 /// What stands for a secret that is not there. Nothing is ever asked of the server with it.
 const STAND_IN: &str = "unset";
+/// A shorter value that cannot be used is no secret: its words may stand anywhere.
+const LEAST_SECRET: usize = 8;
+/// What stands for an address that is not there.
+const STAND_IN_URL: &str = "sftp://unset@unset/";
 /// Settings of a source that cannot be used which still mean something.
 const KEPT: &[&str] =
     &["name", "url", "enabled", "every", "cron", "time_zone", "destination", "container"];
@@ -128,7 +160,11 @@ fn usable(raw: RawSection, late_after: Duration) -> Result<ParsedSource, Setting
 fn every_fault(section: &Section, error: SettingError) -> SettingError {
     let told = error.to_string();
     let others = section.misfits().into_iter();
-    others.filter(|other| !told.contains(&other.to_string())).fold(error, SettingError::and)
+    let others = others.filter(|other| !told.contains(&other.to_string()));
+    others.fold(error, |error, other| {
+        let is_outside = error.is_outside && other.is_outside;
+        SettingError { is_outside, ..error.and(other) }
+    })
 }
 
 fn parsed(

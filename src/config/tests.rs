@@ -96,7 +96,6 @@ fn a_secret_that_is_not_there_concerns_its_source_alone() {
         );
         assert!(config.secrets.is_empty(), "what stands for it is no secret");
     }
-    assert!(read(&with("ftp://u@example.org/", "url"), &[]).is_err(), "without an address");
 }
 
 #[test]
@@ -114,29 +113,22 @@ fn all_slips_of_a_file_are_told_at_once() {
 fn values_come_from_the_environment_and_missing_ones_are_named() {
     let text = GOOD.replace("\"file:///srv/share\"", "{ env = \"ACME_URL\" }");
     assert!(read(&text, &[("ACME_URL", "file:///x")]).is_ok());
-    refused(
-        &text,
-        &[],
-        expect![
-            "ingest.toml:7: `source.acme.url` reads the environment variable ACME_URL, which is not set"
-        ],
-    );
-    refused(
-        &text,
-        &[("ACME_URL", "")],
-        expect![
-            "ingest.toml:7: `source.acme.url` reads the environment variable ACME_URL, which is empty"
-        ],
-    );
-    refused(
-        &text,
-        &[("ACME_URL", "@Microsoft.KeyVault(SecretUri=https://v.example/secrets/n)")],
-        expect![
-            "ingest.toml:7: `source.acme.url` reads the environment variable ACME_URL, which holds a \
-            Key Vault reference that was not resolved: check the vault's and the secret's name and \
-            that the app's identity has the role `Key Vault Secrets User`"
-        ],
-    );
+    let text = GOOD.replace("\"out\"", "{ env = \"PLACE\" }");
+    let told = |environment: &[(&str, &str)]| {
+        let error = read(&text, environment).map(drop).expect_err("it is refused").to_string();
+        let (_, told) = error.split_once("reads the environment variable PLACE, ").expect("told");
+        told.to_owned()
+    };
+    assert_eq!(told(&[]), "which is not set");
+    assert_eq!(told(&[("PLACE", "")]), "which is empty");
+    expect![
+        "which holds a Key Vault reference that was not resolved: check the vault's and the secret's \
+         name and that the app's identity has the role `Key Vault Secrets User`"
+    ]
+    .assert_eq(&told(&[(
+        "PLACE",
+        "@Microsoft.KeyVault(SecretUri=https://v.example/secrets/n)",
+    )]));
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::settings::{SettingEntry, SettingError, Value, ValueKind, closest, lis
 pub type Environment = BTreeMap<String, String>;
 
 /// A table as found, its keys unchecked.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct RawSection {
     /// The file that it stands in, for messages.
     pub file: String,
@@ -130,7 +130,7 @@ fn is_pairs(key: &str) -> bool {
 }
 
 /// Whether what is missing for a setting of the table `name` concerns single sources alone.
-fn is_of_sources(name: &str) -> bool {
+pub(crate) fn is_of_sources(name: &str) -> bool {
     name == SOURCE || name == DEFAULTS
 }
 
@@ -159,6 +159,7 @@ impl<'a> ConfigReader<'a> {
             place: format!("{}:{}", self.file, self.line(span)),
             key: key.to_owned(),
             problem: problem.into(),
+            is_outside: false,
         }
     }
 
@@ -329,7 +330,14 @@ impl<'a> ConfigReader<'a> {
                 DeValue::Array(items)
                     if items.iter().any(|item| matches!(item.get_ref(), DeValue::Table(_))) =>
                 {
-                    entry.value = self.resolved(&key_name, items)?;
+                    match self.resolved(&key_name, items) {
+                        Ok(value) => entry.value = value,
+                        Err(error) if is_of_sources(name) && error.is_outside => {
+                            section.missing.push((key.get_ref().to_string(), error));
+                            continue;
+                        }
+                        Err(error) => return Err(error),
+                    }
                 }
                 other => entry.value = plain(other),
             }
@@ -463,7 +471,7 @@ impl<'a> ConfigReader<'a> {
                 Some(problem) => format!("reads the environment variable {variable}, {problem}"),
             },
         };
-        Err(self.error(at, key, problem))
+        Err(SettingError { is_outside: true, ..self.error(at, key, problem) })
     }
 }
 

@@ -101,6 +101,9 @@ pub struct SettingError {
     pub key: String,
     /// What was found and what is allowed.
     pub problem: String,
+    /// Whether the fault is in what the setting names, a file or an environment variable: of a
+    /// source, it concerns that source alone.
+    pub is_outside: bool,
 }
 
 impl SettingError {
@@ -172,6 +175,9 @@ impl Section {
     /// it is missing).
     pub fn error(&self, key: &str, problem: impl Into<String>) -> SettingError {
         let entry = self.entries.get(key);
+        // `{ env = "NAME" }`; what is laid over the file is of the configuration.
+        let is_outside =
+            entry.is_some_and(|entry| entry.line.is_some() && entry.variable.is_some());
         let file = entry.and_then(|entry| entry.file.as_ref()).unwrap_or(&self.file);
         let place = match entry {
             Some(SettingEntry { line: Some(line), variable: None, .. }) => format!("{file}:{line}"),
@@ -191,7 +197,13 @@ impl Section {
                 name => format!("{name}.{}", printable(key.as_bytes())),
             },
             problem: printable(problem.into().as_bytes()),
+            is_outside,
         }
+    }
+
+    /// An error of what the setting `key` names, as a file that is not there.
+    pub(crate) fn error_outside(&self, key: &str, problem: impl Into<String>) -> SettingError {
+        SettingError { is_outside: true, ..self.error(key, problem) }
     }
 
     /// Every secret that the section holds.

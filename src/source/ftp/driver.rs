@@ -272,7 +272,7 @@ fn text_or_file(
         (Some(text), None) => Ok(Some((name, text))),
         (None, Some(path)) => {
             let text = std::fs::read_to_string(&path).map_err(|error| {
-                section.error(file, format!("names a file that cannot be read: {error}"))
+                section.error_outside(file, format!("names a file that cannot be read: {error}"))
             })?;
             Ok(Some((file, Secret::new(text))))
         }
@@ -288,9 +288,12 @@ fn client_certificate(section: &Section) -> Result<Option<ClientCertificate>, Se
     match (certificate, key) {
         (None, None) => Ok(None),
         (Some((_, certificate)), Some((name, key))) => {
-            ClientCertificate::read(certificate.reveal(), key.reveal())
-                .map(Some)
-                .map_err(|problem| section.error(name, problem))
+            ClientCertificate::read(certificate.reveal(), key.reveal()).map(Some).map_err(
+                |problem| {
+                    let is_outside = name.ends_with("_file");
+                    SettingError { is_outside, ..section.error(name, problem) }
+                },
+            )
         }
         (Some((name, _)), None) => {
             Err(section.error(name, "is set without its key; set `tls_client_key_file`, too"))
@@ -307,9 +310,10 @@ fn tls(section: &Section) -> Result<Tls, SettingError> {
         }
         (Some(file), None) => {
             let pem = std::fs::read(&file).map_err(|error| {
-                section.error("tls_ca_file", format!("names a file that cannot be read: {error}"))
+                let problem = format!("names a file that cannot be read: {error}");
+                section.error_outside("tls_ca_file", problem)
             })?;
-            tls::authorities(&pem).map_err(|why| section.error("tls_ca_file", why))?
+            tls::authorities(&pem).map_err(|why| section.error_outside("tls_ca_file", why))?
         }
         (None, Some(pin)) => tls::pin(&pin).ok_or_else(|| {
             section.error(

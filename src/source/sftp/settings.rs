@@ -296,7 +296,8 @@ fn certificate(
             section.error(name, "is set without a private key; set `private_key_file`, too")
         );
     };
-    UserCertificate::read(&text, key).map(Some).map_err(|problem| section.error(name, problem))
+    let read = UserCertificate::read(&text, key).map(Some);
+    read.map_err(|problem| of_content(section, (name, "certificate_file"), problem))
 }
 
 /// The certificate beside the key's file. One that does not fit is none, as for `ssh`.
@@ -351,7 +352,12 @@ fn key(section: &Section, names: &KeyNames) -> Result<Option<PrivateKey>, Settin
     };
     private_key::read(&text, passphrase.as_ref())
         .map(Some)
-        .map_err(|problem| section.error(name, problem))
+        .map_err(|problem| of_content(section, (name, names.file), problem))
+}
+
+/// What is wrong with the text of the setting `name`, which is a file's if it is `file`.
+fn of_content(section: &Section, (name, file): (&str, &str), problem: String) -> SettingError {
+    if name == file { section.error_outside(name, problem) } else { section.error(name, problem) }
 }
 
 fn server_command(section: &Section) -> Result<Option<String>, SettingError> {
@@ -383,7 +389,7 @@ fn trust(
 
 fn read_file(section: &Section, key: &str, file: &str) -> Result<String, SettingError> {
     let bytes = std::fs::read(file).map_err(|error| {
-        section.error(key, format!("names a file that cannot be read: {error}"))
+        section.error_outside(key, format!("names a file that cannot be read: {error}"))
     })?;
     // What is no UTF-8 is no key either, and a comment may be in any encoding.
     Ok(String::from_utf8_lossy(&bytes).into_owned())
