@@ -112,6 +112,9 @@ else
         scripts/matrix.sh --out target/nightly-matrix.md
     step deliveries 5400 cargo,cc,servers,python3,faketime "a month of expected files on a clock of its own, beside a calculation" \
         scripts/deliveries.sh 30
+    step zones 2400 cargo,cc,python3 "deadlines of every time zone beside Python's zoneinfo" \
+        cargo test --locked --test it -- --ignored --exact \
+        expect::calendar::deadlines_of_every_zone_in_three_years_are_those_of_zoneinfo
     step servers 3600 cargo,cc,python3,rclone,npm "the full cycle against servers of other projects" scripts/servers.sh
     step listings 900 python3,npm "lines of listings held against parsers of other projects" scripts/listings.sh
     step package 5400 cargo,cc,python3,readelf,root,azurite "the package for Azure: portable, and it runs" scripts/prove-package.sh

@@ -9,6 +9,7 @@ use crate::cli::since::since;
 use crate::history::source_index;
 use crate::model::redactor::Redactor;
 use crate::pass::expectations::{self, Telling};
+use crate::pass::judging;
 use crate::report::ExpectationStanding;
 use crate::state::store::{StateError, StateStore};
 use crate::transfer::settings::Source;
@@ -43,7 +44,7 @@ pub async fn expect(
     let index = source_index::read(state).await?.map(|(index, _)| index).unwrap_or_default();
     let mut all: Vec<(String, Vec<ExpectationStanding>)> = Vec::new();
     for source in sources.iter().filter(|source| !source.expectations.is_empty()) {
-        let look = expectations::last_look(&index, &source.name);
+        let look = judging::last_look(&index, &source.name);
         let standings = expectations::judge(state, source, now, look, telling).await?;
         all.push((source.name.clone(), standings));
     }

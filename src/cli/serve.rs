@@ -17,6 +17,7 @@ use crate::handler::host::APP_ROOT;
 use crate::handler::page::local::Local;
 use crate::handler::resources::{QueueWork, Ready, RunResources};
 use crate::handler::{console as lines, server};
+use crate::history::arrivals_cache::ArrivalsCache;
 use crate::ledger::LedgerCache;
 use crate::runtime::platform::Hosting;
 use crate::store::queue::Queue;
@@ -115,6 +116,7 @@ fn looked_at(config: PathBuf, environment: &Environment) -> Result<Ready, Unusab
         queue: None,
         redactor,
         ledgers: LedgerCache::keeping(),
+        arrivals: ArrivalsCache::keeping(),
         telemetry: Some(telemetry),
         insights: None,
     })
@@ -166,6 +168,7 @@ fn ready(config: PathBuf, environment: &Environment) -> Result<Ready, Unusable> 
         queue,
         redactor,
         ledgers: LedgerCache::keeping(),
+        arrivals: ArrivalsCache::keeping(),
         insights,
         telemetry: Some(telemetry),
     })

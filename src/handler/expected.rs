@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 use super::resources::Ready;
 use crate::history::source_index;
 use crate::model::chain;
-use crate::pass::expectations;
+use crate::pass::judging;
 use crate::telemetry::insights::FLUSH;
 
 /// Judges what is expected of all sources, due or not: a partner whose source is not gone over now
@@ -26,7 +26,7 @@ pub(crate) async fn judge_all(ready: &Ready, now: OffsetDateTime) {
             );
         }
     };
-    expectations::at_tick(&state, &ready.sources, &index, now).await;
+    judging::at_tick((&state, &ready.arrivals), &ready.sources, &index, now).await;
     // No run may begin now: then nobody else sends what was measured.
     if let Some(insights) = &ready.insights {
         insights.flush(FLUSH).await;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::history::arrivals_cache::ArrivalsCache;
 use crate::jobs::cutting::Sizes;
 use crate::ledger::LedgerCache;
 use crate::model::redactor::Redactor;
@@ -39,6 +40,8 @@ pub struct Ready {
     pub redactor: Redactor,
     /// Ledgers that this process has read before.
     pub ledgers: LedgerCache,
+    /// What this process has read of files that are expected.
+    pub arrivals: ArrivalsCache,
     /// Where runs are told of beside the log.
     pub insights: Option<Arc<Insights>>,
     /// Keeps the log going.
@@ -87,6 +90,7 @@ impl Ready {
             id: id.to_owned(),
             redactor: self.redactor.clone(),
             ledgers: self.ledgers.clone(),
+            arrivals: self.arrivals.clone(),
             cancel,
             progress,
             // A client that starts a run here has written its record.

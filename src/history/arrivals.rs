@@ -19,6 +19,9 @@ use crate::store::contract::Condition;
 
 /// Manifests that are read at once.
 const READ_AT_ONCE: usize = 8;
+/// Manifests are looked for again after this time, though nothing tells of a new one: a run may have
+/// been killed behind its manifest.
+const GATHERED_FOR: time::Duration = time::Duration::DAY;
 /// A kept blob is smaller than this by far.
 const MAX_BYTES: u64 = 64 << 20;
 
@@ -37,6 +40,16 @@ pub struct OpenExpectations {
     /// Days of which every run has ended and was counted.
     #[serde(default)]
     pub complete: BTreeSet<String>,
+    /// When all manifests were looked for, about; the blob is not replaced for this alone.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "time::serde::rfc3339::option"
+    )]
+    pub gathered: Option<OffsetDateTime>,
+    /// The first day of which they were.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub from: String,
     /// Lines that somebody waits for, run by run.
     #[serde(default)]
     pub facts: Vec<CountedFact>,
@@ -83,6 +96,30 @@ pub struct CountedFact {
     /// The class of its failure, or why it waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+impl OpenExpectations {
+    /// Whether manifests of `reach` before `now` were looked for within a day, and that of the run
+    /// `brought`, the last one that brought files, is counted.
+    pub(crate) fn covers(
+        &self,
+        reach: time::Duration,
+        now: OffsetDateTime,
+        brought: Option<&str>,
+    ) -> bool {
+        let first = day(first_day(reach, now));
+        let is_counted = |run: &str| self.counted.contains_key(run) || run < first.as_str();
+        let is_young = |at: OffsetDateTime| (now - at).abs() < GATHERED_FOR;
+        self.gathered.is_some_and(is_young)
+            && !self.from.is_empty()
+            && self.from <= first
+            && brought.is_none_or(is_counted)
+    }
+}
+
+/// The first day of which manifests are read.
+fn first_day(reach: time::Duration, now: OffsetDateTime) -> Date {
+    (now - reach).date().previous_day().unwrap_or(Date::MIN)
 }
 
 impl CountedFact {
@@ -137,17 +174,7 @@ pub(crate) async fn gather(
     wanted: &ArrivalsWanted<'_>,
     now: OffsetDateTime,
 ) -> Result<OpenExpectations, StateError> {
-    let paths = StatePaths::of(wanted.source);
-    let doing = "reading what is expected";
-    let kept = match state
-        .get_json::<OpenExpectations>(&paths.open_expectations(), MAX_BYTES, doing)
-        .await
-    {
-        Ok(found) => found.map(|(open, _)| open).unwrap_or_default(),
-        // A cache that cannot be read is made anew.
-        Err(StateError::Damaged { .. }) => OpenExpectations::default(),
-        Err(error) => return Err(error),
-    };
+    let kept = kept(state, wanted.source).await?;
     let before = kept.clone();
     let fits = wanted.keeps && kept.made_from == wanted.made_from;
     let mut open = match fits {
@@ -159,7 +186,7 @@ pub(crate) async fn gather(
             ..OpenExpectations::default()
         },
     };
-    let first = (now - wanted.reach).date().previous_day().unwrap_or(Date::MIN);
+    let first = first_day(wanted.reach, now);
     let mut fresh = Vec::new();
     let mut at = first;
     while at <= now.date() {
@@ -173,8 +200,21 @@ pub(crate) async fn gather(
     let evidence = open.counted.keys().filter_map(|run| began(run)).min();
     let since = open.since.unwrap_or(now);
     open.since = Some(evidence.map_or(since, |first| first.min(since)));
-    open.is_changed = open != before;
+    open.is_changed = open != before || !before.covers(wanted.reach, now, None);
+    if open.is_changed {
+        (open.gathered, open.from) = (Some(now), day(first));
+    }
     Ok(open)
+}
+
+/// What is kept of `source`. A cache that cannot be read is made anew.
+pub(crate) async fn kept(state: &StateStore, source: &str) -> Result<OpenExpectations, StateError> {
+    let name = StatePaths::of(source).open_expectations();
+    match state.get_json(&name, MAX_BYTES, "reading what is expected").await {
+        Ok(found) => Ok(found.map(|(open, _)| open).unwrap_or_default()),
+        Err(StateError::Damaged { .. }) => Ok(OpenExpectations::default()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Manifests of `at` that are not counted as they are, with their sizes. A day on which every run

@@ -2,6 +2,7 @@
 
 pub mod announcement;
 pub mod arrivals;
+pub mod arrivals_cache;
 pub mod files_by_name;
 pub mod known_sources;
 pub mod manifest_lines;

@@ -233,11 +233,7 @@ impl RunRecord {
         self.heartbeat = now;
         self.problems.push(json!({ "message": problem }));
         self.sources = sources;
-        for source in
-            self.sources.iter_mut().filter(|source| source["status"] == json!(RunStatus::Running))
-        {
-            source["status"] = json!(status);
-        }
+        none_is_running(&mut self.sources, status);
     }
 
     /// The word for its end, as measurements tell it: a run that left all sources says so.
@@ -272,6 +268,9 @@ impl RunRecord {
     pub(crate) fn into_shown(mut self, now: OffsetDateTime) -> Value {
         self.status = self.shown_status(now);
         let mut sources = std::mem::take(&mut self.sources);
+        if self.status == RunStatus::Abandoned {
+            none_is_running(&mut sources, self.status);
+        }
         for line in sources.iter_mut().filter_map(Value::as_object_mut) {
             for name in COUNTS {
                 line.entry(*name).or_insert(json!(0));
@@ -318,9 +317,16 @@ impl RunRecord {
     }
 }
 
+/// The sources of a run that is over in `status` are not being run over any more.
+fn none_is_running(sources: &mut [Value], status: RunStatus) {
+    let running = json!(RunStatus::Running);
+    for source in sources.iter_mut().filter(|source| source["status"] == running) {
+        source["status"] = json!(status);
+    }
+}
+
 /// A report as it was stored under the name `blob`, its long lists cut.
-pub(crate) fn stored_line(report: Value, blob: &str) -> Value {
-    let mut report = report;
+pub(crate) fn stored_line(mut report: Value, blob: &str) -> Value {
     if let Some(object) = report.as_object_mut() {
         let looked = object.remove("ended");
         ["run", "started", "schema"].iter().for_each(|name| drop(object.remove(*name)));
@@ -355,15 +361,10 @@ fn worst(sources: &[Value]) -> RunStatus {
 /// Which run a source is left to, in words.
 fn left_to(source: &Value) -> Option<String> {
     let other = source.get("left_to").filter(|other| other.is_object())?;
-    let text = |name: &str, otherwise: &'static str| {
-        other.get(name).and_then(Value::as_str).unwrap_or(otherwise).to_owned()
-    };
-    let name = source.get("source").and_then(Value::as_str).unwrap_or_default();
-    Some(format!(
-        "{name} is left to run {} on {}",
-        text("run", "of unknown id"),
-        text("host", "an unknown host")
-    ))
+    let name = source["source"].as_str().unwrap_or_default();
+    let run = other["run"].as_str().unwrap_or("of unknown id");
+    let host = other["host"].as_str().unwrap_or("an unknown host");
+    Some(format!("{name} is left to run {run} on {host}"))
 }
 
 /// The line of a source whose pass came to `report` at `now`, without secrets.
@@ -405,13 +406,12 @@ mod tests {
         let mut record = RunRecord::new(Trigger::Timer, "i", NOW);
         assert_eq!(record.shown_status(NOW + Duration::minutes(2)), RunStatus::Running);
         assert_eq!(record.shown_status(NOW + Duration::minutes(4)), RunStatus::Abandoned);
-        assert_eq!(record.shown(NOW + Duration::minutes(4))["status"], "abandoned");
-        record.cut(
-            RunStatus::Interrupted,
-            "stopped",
-            vec![json!({ "status": "running" }), json!({ "status": "ok" })],
-            NOW,
-        );
+        record.sources = vec![json!({ "source": "a", "status": "running" })];
+        let shown = record.shown(NOW + Duration::minutes(4));
+        assert_eq!(shown["status"], "abandoned");
+        assert_eq!(shown["sources"][0]["status"], "abandoned", "not running as well");
+        let sources = vec![json!({ "status": "running" }), json!({ "status": "ok" })];
+        record.cut(RunStatus::Interrupted, "stopped", sources, NOW);
         assert_eq!(record.sources, [json!({ "status": "interrupted" }), json!({ "status": "ok" })]);
         assert_eq!(record.shown_status(NOW + Duration::hours(4)), RunStatus::Interrupted);
     }

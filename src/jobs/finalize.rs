@@ -14,7 +14,7 @@ use super::progress::PassProgress;
 use crate::failpoint::{failpoint, left_out};
 use crate::history::{name_index, source_index};
 use crate::ledger::{self, Ledger};
-use crate::pass::{expectations, late};
+use crate::pass::{judging, late};
 use crate::report::{Line, SourceReport};
 
 /// Results that are read at once.
@@ -50,7 +50,7 @@ pub(crate) async fn close_if_done(
     manifest.tell(&mut report);
     over_limit(pass_store, plan, folder, done.last(), &mut report).await?;
     let state = &pass_store.run.state;
-    expectations::after_pass(state, &pass_store.source, plan.began, &mut report).await;
+    judging::after_pass(&pass_store.run, &pass_store.source, plan.began, &mut report).await;
     if plan.unclean {
         settle(pass_store, plan, folder, done.last()).await?;
     }

@@ -24,7 +24,7 @@ use crate::model::{BlobName, RemotePath, chain, hex};
 use crate::pass::found_work::Survey;
 use crate::pass::look::{LookOutcome, Pieces, left, left_to, look_first};
 use crate::pass::{
-    expectations, given_names, gone, late, login_refusal, recovery, renamed, share, steps,
+    given_names, gone, judging, late, login_refusal, recovery, renamed, share, steps,
     waiting_folders,
 };
 use crate::report::SourceReport;
@@ -70,8 +70,8 @@ pub(crate) async fn plan(pass_store: &PassStore) -> Result<Came, WorkError> {
 
 /// The pass is over without a piece. The record of the run tells of it.
 async fn closed(pass_store: &PassStore, mut report: SourceReport) -> Came {
-    let (state, began) = (&pass_store.run.state, pass_store.run.started);
-    expectations::after_pass(state, &pass_store.source, began, &mut report).await;
+    let began = pass_store.run.started;
+    judging::after_pass(&pass_store.run, &pass_store.source, began, &mut report).await;
     pass_store.tell(&report).await;
     Came::Closed(Box::new(report))
 }

@@ -11,14 +11,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use time::OffsetDateTime;
 
 use crate::history::arrivals::{self, ArrivalsWanted, CountedFact, OpenExpectations};
 use crate::history::run_id::began;
-use crate::history::source_index::SourceIndex;
-use crate::model::failure::Class;
-use crate::model::{RemotePath, chain};
-use crate::report::{Defer, ExpectationStanding, OpenWindow, Problem, SourceReport, Word};
+use crate::model::RemotePath;
+use crate::report::{ExpectationStanding, OpenWindow, Word};
 use crate::rules::expect::{
     Arrival, Expectation, ExpectedWhen, Hindrance, LastLook, WhyUnmet, WindowState, WindowVerdict,
     judge_age, judge_windows, why,
@@ -34,6 +34,8 @@ use crate::transfer::settings::Source;
 
 /// How far back windows are judged.
 const REACH: time::Duration = time::Duration::days(8);
+/// Expectations of which transitions are written at once.
+const TOLD_AT_ONCE: usize = 32;
 /// Windows of an expectation that are judged at once.
 const MOST_WINDOWS: usize = 64;
 
@@ -54,73 +56,17 @@ struct Transition {
     standing: ExpectationStanding,
 }
 
+impl Transition {
+    /// What it is told as, beside all others of its source.
+    fn key(&self, of: &Expectation) -> String {
+        format!("{}/{}.{}", of.name, self.at, self.state)
+    }
+}
+
 /// How one expectation stands, and what may have changed.
 struct Judged {
     standing: ExpectationStanding,
     transitions: Vec<Transition>,
-}
-
-/// Judges the expectations of `source` at the end of a pass, and tells the report.
-pub(crate) async fn after_pass(
-    state: &StateStore,
-    source: &Source,
-    started: OffsetDateTime,
-    report: &mut SourceReport,
-) {
-    if source.expectations.is_empty() || report.left_to.is_some() {
-        return;
-    }
-    let look = Some(LastLook { began: started, whole: is_whole(report) });
-    let now = OffsetDateTime::now_utc();
-    match judge(state, source, now, look, Telling::Alert).await {
-        Ok(standings) => report.expectations = standings,
-        Err(error) => report.problems.push(unreadable(&error)),
-    }
-}
-
-fn unreadable(error: &StateError) -> Problem {
-    let Problem { class, message, .. } = crate::report::problem(error);
-    Problem::new(class, format!("judging what is expected: {message}"))
-}
-
-/// Whether a pass has listed all of its source.
-fn is_whole(report: &SourceReport) -> bool {
-    let of_files = [Class::AfterAction, Class::ArchiveUnsupported, Class::Ledger, Class::Late];
-    // What waits beyond a limit was listed, and did not come for a reason of ours.
-    let all = report.deferred_as(Defer::TooMany) == 0;
-    all && !report.unusable
-        && report.problems.iter().all(|problem| of_files.contains(&problem.class))
-}
-
-/// The last look at `source` as the index of sources tells of it.
-pub(crate) fn last_look(index: &SourceIndex, source: &str) -> Option<LastLook> {
-    let entry = index.sources.get(source)?;
-    let began = began(entry.run.as_deref()?)?;
-    let whole = entry.standing.as_ref().is_none_or(|standing| {
-        !["failed", "interrupted", "abandoned"].contains(&standing.word.as_str())
-            && standing.troubles.values().all(|trouble| trouble.files > 0)
-    });
-    Some(LastLook { began, whole })
-}
-
-/// Judges the expectations of each of `sources` at `now`, whether it is due or not. What cannot be
-/// read is told in the log, and the next tick tries again.
-pub(crate) async fn at_tick(
-    state: &StateStore,
-    sources: &[Source],
-    index: &SourceIndex,
-    now: OffsetDateTime,
-) {
-    for source in sources.iter().filter(|source| !source.expectations.is_empty()) {
-        let look = last_look(index, &source.name);
-        if let Err(error) = judge(state, source, now, look, Telling::Alert).await {
-            tracing::warn!(
-                source = source.name,
-                error = chain(&error),
-                "Warning: what is expected of a source cannot be judged; the next tick tries again."
-            );
-        }
-    }
 }
 
 /// How each expectation of `source` stands at `now`.
@@ -131,49 +77,84 @@ pub async fn judge(
     look: Option<LastLook>,
     telling: Telling,
 ) -> Result<Vec<ExpectationStanding>, StateError> {
-    let files = source.expectations.iter().map(|of| &of.files);
-    // They were compiled when the configuration was read.
-    let Ok(index) = ExpectedIndex::new(&source.root, files) else { return Ok(Vec::new()) };
+    let Some(index) = index(source) else { return Ok(Vec::new()) };
     let waits_for = |path: &RemotePath| !index.owners(path).is_empty();
     let wanted = ArrivalsWanted {
         source: &source.name,
-        made_from: source.expectations.iter().map(|of| of.files.text()).collect(),
+        made_from: made_from(source),
         waits_for: &waits_for,
         reach: reach(source, now),
         keeps: telling == Telling::Alert,
     };
     let open = arrivals::gather(state, &wanted, now).await?;
-    let meant = meant(&open, &index, source.expectations.len());
-    let judged: Vec<Judged> = source
-        .expectations
-        .iter()
-        .zip(&meant)
-        .map(|(of, meant)| judge_one(of, (open.since, meant), look, now))
-        .collect();
+    let judged = judge_all((source, &index), &open, look, now);
     let standings: Vec<ExpectationStanding> =
         judged.iter().map(|judged| judged.standing.clone()).collect();
     if telling == Telling::Alert {
         let before = open.clone();
         let mut open = open;
-        for (of, judged) in source.expectations.iter().zip(judged) {
-            for transition in judged.transitions {
-                tell(state, source, of, transition, &mut open).await?;
-            }
-        }
+        let told = tell_all(state, source, judged, &open.told).await?;
+        open.told.extend(told);
         open.standings.clone_from(&standings);
         if open != before || open.is_changed {
             arrivals::keep(state, &source.name, &open).await?;
         }
-        for standing in &standings {
-            events::expected(&source.name, &standing.name, !standing.is_unmet());
-        }
+        measure(source, &standings);
     }
     Ok(standings)
 }
 
+/// How each expectation of `source` stands at `now` by what is kept, if all of them are well and
+/// nothing is to be told or written: else everything has to be read first.
+pub(crate) fn settled(
+    source: &Source,
+    open: &OpenExpectations,
+    look: Option<LastLook>,
+    now: OffsetDateTime,
+) -> Option<Vec<ExpectationStanding>> {
+    if open.made_from != made_from(source) {
+        return None;
+    }
+    let judged = judge_all((source, &index(source)?), open, look, now);
+    let mut all = source.expectations.iter().zip(&judged);
+    let is_told = |of: &Expectation, judged: &Judged| {
+        judged.transitions.iter().all(|transition| open.told.contains(&transition.key(of)))
+    };
+    let is_quiet = all.all(|(of, judged)| is_told(of, judged) && !judged.standing.is_unmet());
+    let standings: Vec<_> = judged.into_iter().map(|judged| judged.standing).collect();
+    (is_quiet && standings == open.standings).then_some(standings)
+}
+
+/// Measures which expectations are met.
+pub(crate) fn measure(source: &Source, standings: &[ExpectationStanding]) {
+    for standing in standings {
+        events::expected(&source.name, &standing.name, !standing.is_unmet());
+    }
+}
+
+/// Which expectations a path may concern; they were compiled when the configuration was read.
+fn index(source: &Source) -> Option<ExpectedIndex> {
+    ExpectedIndex::new(&source.root, source.expectations.iter().map(|of| &of.files)).ok()
+}
+
+fn made_from(source: &Source) -> String {
+    source.expectations.iter().map(|of| of.files.text()).collect()
+}
+
+fn judge_all(
+    (source, index): (&Source, &ExpectedIndex),
+    open: &OpenExpectations,
+    look: Option<LastLook>,
+    now: OffsetDateTime,
+) -> Vec<Judged> {
+    let meant = meant(open, index, source.expectations.len());
+    let all = source.expectations.iter().zip(&meant);
+    all.map(|(of, meant)| judge_one(of, (open.since, meant), look, now)).collect()
+}
+
 /// How far back manifests are read: to the beginning of each window that is judged, however early a
 /// file came in it. Else a window that was met would be missed once its files are out of reach.
-fn reach(source: &Source, now: OffsetDateTime) -> time::Duration {
+pub(crate) fn reach(source: &Source, now: OffsetDateTime) -> time::Duration {
     let of = |of: &Expectation| match &of.when {
         ExpectedWhen::By { deadlines, window, grace } => {
             let windows = windows(of, deadlines, (*window, *grace), now);
@@ -419,23 +400,48 @@ fn fresh_or_stale(
     Judged { standing, transitions }
 }
 
+/// Writes what has changed beside what is `told` already. Returns what is told now, too.
+async fn tell_all(
+    state: &StateStore,
+    source: &Source,
+    judged: Vec<Judged>,
+    told: &BTreeSet<String>,
+) -> Result<Vec<String>, StateError> {
+    let all = source.expectations.iter().zip(judged);
+    let each: Vec<BoxFuture<'_, _>> =
+        all.map(|(of, judged)| tell_one(state, source, (of, judged), told).boxed()).collect();
+    stream::iter(each).buffer_unordered(TOLD_AT_ONCE).try_concat().await
+}
+
+/// The same of one expectation, in order.
+async fn tell_one(
+    state: &StateStore,
+    source: &Source,
+    (of, judged): (&Expectation, Judged),
+    told: &BTreeSet<String>,
+) -> Result<Vec<String>, StateError> {
+    let mut now = Vec::new();
+    for transition in judged.transitions {
+        let key = transition.key(of);
+        if !told.contains(&key) {
+            tell(state, source, of, transition).await?;
+            now.push(key);
+        }
+    }
+    Ok(now)
+}
+
 /// Writes a transition, unless that is done; a run that writes it alerts.
 async fn tell(
     state: &StateStore,
     source: &Source,
     of: &Expectation,
     transition: Transition,
-    open: &mut OpenExpectations,
 ) -> Result<(), StateError> {
     let Transition { at, state: word, standing } = transition;
-    let key = format!("{}/{at}.{word}", of.name);
-    if open.told.contains(&key) {
-        return Ok(());
-    }
     let name = StatePaths::of(&source.name).expectation(&of.name, &at, word);
     let doing = "writing what became of an expectation";
     let first = state.put_json(&name, &standing, &Condition::IfAbsent, doing).await?.is_some();
-    open.told.insert(key);
     if first {
         alert(source, word, &standing);
     }

@@ -7,6 +7,7 @@ pub mod file_log;
 pub mod found_work;
 pub mod given_names;
 pub mod gone;
+pub mod judging;
 pub mod late;
 pub mod lease;
 pub mod login_refusal;

@@ -15,8 +15,8 @@ use crate::jobs::sweep::end_if_silent;
 use crate::ledger::OpenPass;
 use crate::model::chain;
 use crate::model::failure::Class;
-use crate::pass::expectations;
 use crate::pass::found_work::Again;
+use crate::pass::judging;
 use crate::pass::look::{EndDeadPasses, LookOutcome, Pieces, left, left_to, look_first};
 use crate::pass::share;
 use crate::pass::steps::work_on;
@@ -90,7 +90,7 @@ async fn pass(run: Arc<Run>, source: Source, again: Again) -> SourceReport {
     let run = run.toward(&source);
     let report = match look_first(&run, &source, &again, Pieces::EndIfDead(&Sweeper)).await {
         LookOutcome::Ended(mut report) => {
-            expectations::after_pass(&run.state, &source, run.started, &mut report).await;
+            judging::after_pass(&run, &source, run.started, &mut report).await;
             *report
         }
         LookOutcome::Work(pass, survey, ours) => work_on(&pass, *survey, ours).await,

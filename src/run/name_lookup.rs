@@ -1,7 +1,7 @@
 //! Which names the blobs of a plan will have where their plain names are taken: by blobs that are
 //! there, or by other files of the plan.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use futures_util::{StreamExt, stream};
 
@@ -38,6 +38,9 @@ pub(crate) struct LookedUpNames {
     pub notes: Vec<(RemotePath, String)>,
     /// Names that were not looked for, since there are too many.
     pub unasked: usize,
+    /// Plain names that a member of an archive and another file of the plan both want, in order.
+    /// Nobody knows yet which of the two is stored first.
+    pub contested: BTreeSet<BlobName>,
 }
 
 impl LookedUpNames {
@@ -88,7 +91,7 @@ pub(crate) async fn look_up(
 ) -> LookedUpNames {
     let (wanted, unasked) = wanted(pass, planned, archives);
     let mut found = LookedUpNames { unasked, ..LookedUpNames::default() };
-    let mut taken = HashSet::new();
+    let (mut taken, mut by_members) = (HashSet::new(), HashSet::new());
     let lookups = wanted.iter().map(|one| async move { (one, asked(pass, one).await) });
     let mut lookups = std::pin::pin!(stream::iter(lookups).buffered(LOOKUPS));
     while let Some((one, (file, claimed))) = lookups.next().await {
@@ -102,7 +105,13 @@ pub(crate) async fn look_up(
                 continue;
             }
         };
+        let wanted = short_hash(plain.as_str().as_bytes());
+        let is_met = taken.contains(&wanted);
+        if is_met && (one.member.is_some() || by_members.contains(&wanted)) {
+            found.contested.insert(plain.clone());
+        }
         taken.insert(short_hash(name.as_str().as_bytes()));
+        by_members.extend(one.member.is_some().then_some(wanted));
         found.notes.extend(note.map(|note| (path.clone(), note)));
         match one.member {
             Some(member) if name != plain => found.members.push((path.clone(), member.place, name)),

@@ -83,6 +83,18 @@ async fn plan_one(run: Arc<Run>, source: Source, again: Vec<String>) -> Plan {
 /// Says which names are not the plain ones, and how many nobody asked for.
 fn tell(report: &mut SourceReport, found: &LookedUpNames) {
     found.notes.iter().for_each(|(path, note)| report.add_note(path, note));
+    if let Some(first) = found.contested.first() {
+        let others = found.contested.len() - 1;
+        let others = if others == 0 {
+            String::new()
+        } else {
+            format!(" (and {} more)", number_of(others, "name"))
+        };
+        report.add_remark(format!(
+            "`{first}`{others} is wanted by members of several archives, or by a file and a \
+            member: the first that is stored gets it, each other one the name with a suffix"
+        ));
+    }
     if found.unasked > 0 {
         report.add_remark(format!(
             "the names of {} were not looked for in the store: some may be taken there, and blobs \

@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::archive::contract::Member;
 use crate::archive::spool::Spooler;
 use crate::history::announcement::Announcement;
+use crate::history::arrivals_cache::ArrivalsCache;
 use crate::history::known_sources::{Before, KnownSources};
 use crate::ledger::{Ledger, LedgerCache};
 use crate::model::redactor::Redactor;
@@ -88,6 +89,8 @@ pub struct Run {
     pub shares: Arc<Mutex<BTreeMap<String, ShareId>>>,
     /// Ledgers that this process has read before.
     pub ledgers: LedgerCache,
+    /// What this process has read of files that are expected.
+    pub arrivals: ArrivalsCache,
     /// How stubborn to be with the store.
     pub policy: Policy,
     /// Whether archives in quarantine are taken again.
@@ -154,6 +157,7 @@ impl Run {
             removed: self.removed.clone(),
             shares: self.shares.clone(),
             ledgers: self.ledgers.clone(),
+            arrivals: self.arrivals.clone(),
             policy: self.policy,
             retry_quarantined: self.retry_quarantined,
             cancel: self.cancel.clone(),

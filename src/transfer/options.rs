@@ -14,6 +14,7 @@ use super::settings::{Limits, Source};
 use crate::archive::dictionary_budget::Windows;
 use crate::archive::spool::{SpoolLimits, Spooler};
 use crate::history::announcement::Announcement;
+use crate::history::arrivals_cache::ArrivalsCache;
 use crate::history::run_id::run_id;
 use crate::ledger::LedgerCache;
 use crate::model::Secret;
@@ -41,6 +42,8 @@ pub struct Options {
     pub redactor: Redactor,
     /// Ledgers that this process has read before.
     pub ledgers: LedgerCache,
+    /// What this process has read of files that are expected.
+    pub arrivals: ArrivalsCache,
     /// How stubborn to be with the store.
     pub policy: Policy,
     /// Globs of files that are fetched again though they are known.
@@ -69,6 +72,7 @@ impl Options {
             limits,
             redactor: Redactor::default(),
             ledgers: LedgerCache::default(),
+            arrivals: ArrivalsCache::default(),
             policy: Policy::default(),
             again: Vec::new(),
             again_slips: Arc::default(),
@@ -90,6 +94,7 @@ pub fn begin(options: Options, sources: &[Source]) -> Run {
         limits,
         redactor,
         ledgers,
+        arrivals,
         policy,
         again_slips,
         retry_quarantined,
@@ -127,6 +132,7 @@ pub fn begin(options: Options, sources: &[Source]) -> Run {
         removed: Arc::default(),
         shares: Arc::default(),
         ledgers,
+        arrivals,
         permits: Arc::new(StorePermits::new(limits.transfers)),
         store_health: Arc::default(),
         blocks: ByteBudget::with_spare(3 * part),

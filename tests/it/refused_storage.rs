@@ -334,6 +334,29 @@ fn a_look_that_is_refused_without_words_is_told_with_those_of_a_read() {
 }
 
 #[test]
+fn a_clock_that_is_off_is_told_as_that_and_no_key_is_accused() {
+    const REFUSED: &str = "403 Forbidden\r\nx-ms-error-code: AuthenticationFailed\r\n\
+        date: Mon, 01 Jan 2001 00:00:00 GMT";
+    const KEY: &str = "<Error><Code>AuthenticationFailed</Code><Message>Server failed to \
+        authenticate the request.</Message><AuthenticationErrorDetail>The date header in the \
+        request is incorrect.</AuthenticationErrorDetail></Error>";
+    const SAS: &str = "<Error><Code>AuthenticationFailed</Code><Message>Server failed to \
+        authenticate the request.</Message><AuthenticationErrorDetail>Signature not valid in the \
+        specified time frame: Start [a] - Expiry [b]</AuthenticationErrorDetail></Error>";
+    for (words, hint) in [
+        (KEY, "hint: set this machine's clock right, and keep it so (NTP)"),
+        (SAS, "hint: copy the key or the SAS anew"),
+    ] {
+        let rules = vec![every("HEAD", "", REFUSED, ""), every("GET", "", REFUSED, words)];
+        let Some(world) = World::new(rules, &["a.txt"]) else { return };
+        for command in ["check", "run"] {
+            let told = world.ferry.run(&[command]).code(3);
+            told.says(&["this machine's clock is ", "ahead of the service's", hint]);
+        }
+    }
+}
+
+#[test]
 fn a_signature_that_ran_out_or_does_not_count_yet_is_told_with_its_time() {
     let Some(azurite) = Azurite::shared() else { return };
     let folder = tempfile::tempdir().unwrap();

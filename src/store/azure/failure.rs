@@ -12,6 +12,14 @@ use super::refusals::{self, RetryRule, StoreRefusal};
 use crate::store::contract::{Condition, StoreError, StoreKind};
 
 const SKEW: Duration = Duration::from_secs(5 * 60);
+/// Storage refuses requests that are signed by a key at a time so far from its own ("Authorize with
+/// Shared Key", its section on the Date header).
+const MOST_SKEW: Duration = Duration::from_secs(15 * 60);
+
+/// What to do where the clock alone explains the refusal: a key that is copied anew is refused as
+/// well.
+const SET_CLOCK: &str = "set this machine's clock right, and keep it so (NTP): storage refuses \
+                         requests whose time is a quarter of an hour off its own";
 
 /// What to do where something on the way shows a certificate of its own.
 const INTERCEPTED: &str = "the certificate that came is of an authority that this machine does not \
@@ -52,7 +60,11 @@ pub(crate) fn fail_under(
                 told(status, code, &refusal, response),
             )
             .after(wait)
-            .with_hint(refusal.hint);
+            .with_hint(if is_for_the_clock(code, response) {
+                SET_CLOCK
+            } else {
+                refusal.hint
+            });
             let error = if refusal.says_taken && *condition == Condition::IfAbsent {
                 error.into_race()
             } else {
@@ -118,8 +130,8 @@ fn told(status: u16, code: &str, refusal: &StoreRefusal, response: Option<&RawRe
     if let Some(detail) = detail.as_ref().filter(|_| !code.is_empty()) {
         text.push_str(&format!(" {detail}"));
     }
-    let skew = header("date").filter(|_| refusal.kind == StoreKind::Denied);
-    let skew = skew.and_then(|date| azure_core::time::parse_rfc7231(date).ok()).and_then(skewed);
+    let skew = headers.filter(|_| refusal.kind == StoreKind::Denied).and_then(time_of);
+    let skew = skew.and_then(skewed);
     if let Some(more) = skew
         .or_else(|| Some(refusal.text.to_owned()).filter(|text| !text.is_empty()))
         .filter(|more| detail.is_none() || more != refusal.text)
@@ -173,6 +185,23 @@ fn hint_of_lost(causes: &str) -> &'static str {
         () if says("Connection refused") => NOBODY,
         () => "",
     }
+}
+
+/// The service's time.
+fn time_of(headers: &Headers) -> Option<OffsetDateTime> {
+    let date = headers.get_optional_str(&HeaderName::from_static("date"))?;
+    azure_core::time::parse_rfc7231(date).ok()
+}
+
+/// Whether this machine's clock is the reason for a refusal. Of a shared access signature the
+/// service compares the times that it names, and not that of the request.
+fn is_for_the_clock(code: &str, response: Option<&RawResponse>) -> bool {
+    let theirs = response.and_then(|response| time_of(response.headers()));
+    let is_skewed = theirs
+        .is_some_and(|theirs| (OffsetDateTime::now_utc() - theirs).unsigned_abs() > MOST_SKEW);
+    let detail = response.and_then(|response| detail_in(response.body()));
+    let is_of_sas = detail.is_some_and(|detail| detail.contains("specified time frame"));
+    code == "AuthenticationFailed" && is_skewed && !is_of_sas
 }
 
 fn skewed(theirs: OffsetDateTime) -> Option<String> {

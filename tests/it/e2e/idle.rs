@@ -11,6 +11,10 @@ const SOURCES: usize = 20;
 /// what is read of both.
 const OF_A_RUN: usize = 8;
 
+/// A file that is expected by a time of day, and that may not be old.
+const EXPECTED: &str = "[[source.expect]]\nname = \"daily\"\nby = \"07:00\"\nmin_count = 0\n\
+    [[source.expect]]\nname = \"fresh\"\nfiles = [\"a.txt\"]\nmax_age = \"26h\"\n";
+
 /// Sources over folders with a file each.
 fn sources(ferry: &Ferry, count: usize) -> String {
     let one = |n: usize| {
@@ -72,6 +76,36 @@ fn an_idle_source_costs_four_requests_and_no_blob() {
         new.len() == 1 && new[0].starts_with("_blobferry/_runs/"),
         "one record, and nothing for a source: {new:?}"
     );
+}
+
+/// The same, with [`EXPECTED`] of each source.
+fn expecting(ferry: &Ferry, count: usize) -> String {
+    sources(ferry, count)
+        .replace("stable_for = \"0s\"\n", &format!("stable_for = \"0s\"\n{EXPECTED}"))
+}
+
+#[test]
+fn files_that_are_expected_cost_an_idle_source_one_request_more_at_most() {
+    let Some(azurite) = Azurite::shared() else { return };
+    let container = Azurite::container("idle-expect");
+    let (_runtime, proxy, destination) = counted(azurite, &container);
+    let ferry = Ferry::new("");
+    ferry.configure(&format!("{destination}{}", expecting(&ferry, SOURCES)));
+    ferry.run(&["run"]).code(0);
+    let before = blobs(azurite, &container);
+    let (asked, _) = requests(&proxy, || ferry.run(&["run"]).code(0));
+    check_cost(&asked, 3);
+    let mut made = blobs(azurite, &container);
+    made.retain(|name, _| !before.contains_key(name));
+    assert_eq!(made.len(), 1, "one record, and nothing for a source: {made:#?}");
+    let handler = Handler::start(&ferry.path(""), &[]);
+    for most in [usize::MAX / SOURCES, 3, 2, 2] {
+        let (asked, (status, told)) = requests(&proxy, || {
+            handler.post("IngestTimer", &[], r#"{"Data":{"timer":{}},"Metadata":{}}"#)
+        });
+        assert!(status == 200 && told.contains(&format!("unchanged {SOURCES}")), "{told}");
+        check_cost(&asked, most);
+    }
 }
 
 #[test]

@@ -110,3 +110,17 @@ fn deadlines_of_days_that_clocks_left_out_or_began_an_hour_late_are_those_of_zon
     assert!(compared("America/Sao_Paulo", [2017, 2019]) > 6_500);
     assert!(compared("Africa/Cairo", [2026, 2026]) > 2_100);
 }
+
+/// Names that only old systems use, and which are no zones of their own, are among them.
+#[test]
+#[ignore = "takes minutes; scripts/nightly.sh runs it"]
+fn deadlines_of_every_zone_in_three_years_are_those_of_zoneinfo() {
+    let list = "import zoneinfo; print('\\n'.join(sorted(zoneinfo.available_timezones())))";
+    let output = Command::new("python3").args(["-c", list]).output().expect("python3 is there");
+    let names = String::from_utf8(output.stdout).expect("names are text");
+    let known = |name: &&str| TimeZone::parse(name).is_ok();
+    let zones: Vec<&str> = names.lines().filter(known).collect();
+    let all: usize = zones.iter().map(|zone| compared(zone, [2025, 2027])).sum();
+    println!("{} zones, {all} deadlines", zones.len());
+    assert!(zones.len() > 500 && all > 3_000_000, "{} zones, {all}", zones.len());
+}

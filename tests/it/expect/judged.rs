@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use blobferry::history::arrivals_cache::ArrivalsCache;
 use blobferry::model::redactor::Redactor;
 use blobferry::model::{BlobName, RemotePath};
 use blobferry::pass::expectations::{Telling, judge};
+use blobferry::pass::judging::{UnchangedSource, judge_unchanged};
 use blobferry::report::ExpectationStanding;
 use blobferry::rules::expect::{
     Expectation, ExpectedWhen, LastLook, Severity, Shortfall, WhyUnmet, WindowState,
@@ -315,6 +317,54 @@ async fn a_look_at_another_time_writes_nothing() {
         assert_eq!(told.expect("it judges")[0].state, state);
     }
     assert_eq!(world.store.names(), names);
+}
+
+#[tokio::test]
+async fn a_source_without_news_is_judged_without_reading_and_nobody_is_alerted_by_what_is_old() {
+    let (alerts, _in_this_thread) = counting();
+    let december = |day: u8, hour: u8, minute: u8| {
+        let day = Date::from_calendar_date(2026, time::Month::December, day).expect("a day");
+        day.with_hms(hour, minute, 0).expect("a time").assume_utc()
+    };
+    // The file comes at 6:50 by a run elsewhere, which counts it, or is killed before that.
+    for (is_counted, brought) in [(true, false), (false, false), (false, true)] {
+        let world = Expecting::new(vec![daily("sales", "s_{yyyyMMdd}.csv")]);
+        let eve = december(1, 20, 0);
+        world.run(eve, &[ingested("/s_20261201.csv", eve)]).await;
+        world.one(eve, whole(eve)).await;
+        let cache = ArrivalsCache::keeping();
+        let requests = || world.store.counts().requests();
+        let unchanged = async |now: OffsetDateTime, brought: Option<&str>| {
+            let before = requests();
+            let known = UnchangedSource { cache: &cache, look: whole(now), brought };
+            let told = judge_unchanged(&world.state(), &world.source, now, known).await;
+            (told.expect("it judges").remove(0), requests() - before)
+        };
+        for (minute, cost) in [(38, 1), (39, 0), (40, 0)] {
+            let (told, asked) = unchanged(december(2, 6, minute), None).await;
+            assert_eq!((told.state, asked), (WindowState::Due, cost), "6:{minute}");
+        }
+        let came = december(2, 6, 50);
+        world.run(came, &[ingested("/s_20261202.csv", came)]).await;
+        if is_counted {
+            world.one(came, whole(came)).await;
+        }
+        let run = format!("{}-00000000", stamp(came));
+        let (told, _) = unchanged(december(2, 6, 55), brought.then_some(run.as_str())).await;
+        let knows = if brought { WindowState::Met } else { WindowState::Due };
+        assert_eq!(told.state, knows, "what another run counted is read when it matters");
+        let (told, _) = unchanged(december(2, 7, 10), None).await;
+        assert_eq!((told.state, told.late_by), (WindowState::Met, None));
+        assert!(world.transitions().iter().all(|name| name.ends_with(".met.json")));
+        for (minute, cost) in [(11, 1), (12, 0)] {
+            let (told, asked) = unchanged(december(2, 7, minute), Some(&run)).await;
+            assert_eq!((told.state, asked), (WindowState::Met, cost), "7:{minute}");
+        }
+        assert_eq!(alerts.load(Ordering::Relaxed), 0);
+        // The next day nothing comes.
+        let (told, _) = unchanged(december(3, 7, 10), Some(&run)).await;
+        assert_eq!((told.state, told.why), (WindowState::Late, Some(WhyUnmet::NotListed)));
+    }
 }
 
 /// Two hundred expectations over a year of hourly manifests: each judgement in two seconds.

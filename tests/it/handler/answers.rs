@@ -70,6 +70,7 @@ impl Bench {
             queue: None,
             redactor: Redactor::default(),
             ledgers: Default::default(),
+            arrivals: Default::default(),
             insights: None,
             telemetry: None,
         };
@@ -361,6 +362,7 @@ fn by_queue(queue: &Arc<MemoryQueue>) -> (Bench, Arc<MemoryStore>) {
         queue: None,
         redactor: Redactor::default(),
         ledgers: Default::default(),
+        arrivals: Default::default(),
         insights: None,
         telemetry: None,
     };
@@ -444,6 +446,7 @@ async fn a_panic_costs_one_invocation() {
         queue: None,
         redactor: Redactor::default(),
         ledgers: Default::default(),
+        arrivals: Default::default(),
         insights: None,
         telemetry: None,
     };

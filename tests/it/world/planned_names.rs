@@ -121,8 +121,15 @@ async fn members_whose_names_are_taken_are_planned_apart() {
     let world = laid_out("{path}", Some("{member}"))
         .file("/b.zip", zip(&[("a.csv", b"1")]))
         .file("/c.zip", zip(&[("a.csv", b"2")]));
-    let names: BTreeSet<String> = told(&planned(&world).await).into_values().flatten().collect();
+    let plan = planned(&world).await;
+    let names: BTreeSet<String> = told(&plan).into_values().flatten().collect();
     assert!(names.len() == 2 && names.contains("a.csv"), "{names:?}");
+    // Which of them that is, a plan cannot know, and says so.
+    let report = plan.report.to_string();
+    assert!(report.contains("`a.csv` is wanted by members of several archives"), "{report}");
+    let world = world.file("/d.csv", "3").file("/e.zip", zip(&[("d.csv", b"4"), ("e", b"5")]));
+    let report = planned(&world).await.report.to_string();
+    assert!(report.contains("`a.csv` (and 1 name more) is wanted by members"), "{report}");
 }
 
 #[tokio::test]
