@@ -63,6 +63,7 @@ var deploymentContainer = 'deployment'
 var blobDataOwner = 'b7e6dc6d-f1e8-4753-8033-0f276bb0955b'
 var blobDataContributor = 'ba92f5b4-2d11-453d-a403-e96b0029c9fe'
 var queueDataContributor = '974c5e8b-45b9-4653-ba55-5f855dd0fb88'
+var tableDataContributor = '0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3'
 var monitoringMetricsPublisher = '3913510d-42f4-4e42-8a64-420c390055eb'
 var keyVaultSecretsUser = '4633458b-17de-408a-b874-0445c86b69e6'
 
@@ -148,6 +149,17 @@ resource hostQueueRole 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
     principalId: identity.properties.principalId
     principalType: 'ServicePrincipal'
     roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', queueDataContributor)
+  }
+}
+
+// The host keeps its diagnostic events in a table.
+resource hostTableRole 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  scope: hostStorage
+  name: guid(hostStorage.id, identity.id, tableDataContributor)
+  properties: {
+    principalId: identity.properties.principalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', tableDataContributor)
   }
 }
 
@@ -511,7 +523,7 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
   }
 
   // Roles first: an app that starts without them fails its first minutes.
-  dependsOn: [hostBlobRole, hostQueueRole, landingRole, vaultRole, insightsRole, hostStorage::blobs::deployment]
+  dependsOn: [hostBlobRole, hostQueueRole, hostTableRole, landingRole, vaultRole, insightsRole, hostStorage::blobs::deployment]
 }
 
 output AZURE_RESOURCE_GROUP string = resourceGroup().name

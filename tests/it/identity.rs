@@ -191,15 +191,21 @@ fn an_identity_endpoint_that_is_not_there_or_refuses_says_what_to_do() {
     let told = text(&output);
     assert_eq!(output.status.code(), Some(3), "{told}");
     assert!(
-        told.contains("no identity endpoint answers here") && told.contains("az login"),
+        told.contains("hint: no identity endpoint answers here") && told.contains("az login"),
         "{told}"
     );
+    assert!(!told.contains("did not answer in time"), "one piece of advice: {told}");
+    assert!(!told.contains("x0A") && !told.contains("troubleshoot"), "{told}");
     let refusing = Endpoint::start("400 Bad Request");
     let output =
         command(&["check"], &azurite, Some(&refusing.url), "client_id = \"11111111-2222\"");
     let told = text(&output);
     assert_eq!(output.status.code(), Some(3), "{told}");
     assert!(told.contains("is the identity assigned to this app, is `client_id` right?"), "{told}");
+    let nowhere = [("PATH", "/nowhere".to_owned())];
+    let output = command_with(&["check"], &azurite, None, "identity = \"cli\"", &nowhere);
+    let told = text(&output);
+    assert!(told.contains("hint: install the Azure CLI and run `az login`"), "{told}");
 }
 
 #[test]

@@ -329,6 +329,7 @@ fn the_resources_in_azure_are_described_in_bicep_with_names_that_exist() {
         "blobDataOwner",
         "blobDataContributor",
         "queueDataContributor",
+        "tableDataContributor",
         "monitoringMetricsPublisher",
         "keyVaultSecretsUser",
     ] {

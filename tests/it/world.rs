@@ -39,6 +39,7 @@ mod gone;
 mod idle;
 mod lanes;
 mod late;
+mod layout_trees;
 mod layouts;
 mod leases;
 mod ledger;

@@ -96,13 +96,8 @@ pub(crate) fn fail_under(
         }
         ErrorKind::Credential => {
             let kind = if passing(error) { StoreKind::Unavailable } else { StoreKind::Denied };
-            StoreError::new(
-                op,
-                name,
-                address,
-                kind,
-                format!("no token for storage: {}; {}", causes(error), to_check_of_token(error)),
-            )
+            let text = format!("no token for storage: {}", causes(error));
+            StoreError::new(op, name, address, kind, text).with_hint(to_check_of_token(error))
         }
         _ => StoreError::new(op, name, address, StoreKind::Rejected, causes(error)),
     }
@@ -244,10 +239,19 @@ fn to_check_of_token(error: &azure_core::Error) -> &'static str {
                     return "the identity endpoint has no token for us: is the identity assigned to \
                         this app, is `client_id` right?";
                 }
+                ErrorKind::HttpResponse { .. } => {
+                    return "the place that gives tokens is in trouble itself, and the next run \
+                            asks again; where that goes on, restart the app or see the platform's \
+                            health";
+                }
                 _ => {}
             }
         }
         next = cause.source();
+    }
+    if error.to_string().contains("AzureCliCredential") {
+        return "install the Azure CLI and run `az login` as the user that runs this; a machine that \
+                nobody logs in at needs another `identity`";
     }
     "check `identity` and `client_id`"
 }
@@ -300,7 +304,7 @@ fn causes(error: &azure_core::Error) -> String {
             Some(error) if error.is_timeout() => "timed out".to_owned(),
             Some(error) if error.is_connect() => "no connection".to_owned(),
             Some(_) => "the request failed".to_owned(),
-            None => without_queries(&cause.to_string()),
+            None => without_queries(first_lines(&cause.to_string())),
         };
         if !parts.iter().any(|part| part.contains(&text)) {
             parts.push(text);
@@ -308,6 +312,11 @@ fn causes(error: &azure_core::Error) -> String {
         next = cause.source();
     }
     parts.join(": ")
+}
+
+/// What the SDK says, without the pages that it recommends to readers of its own errors.
+fn first_lines(text: &str) -> &str {
+    text.split("\nTo troubleshoot").next().unwrap_or_default().trim_end()
 }
 
 /// Belt and braces: whatever looks like the query of a URL is cut out.

@@ -81,7 +81,7 @@ async fn places(world: &World) -> BTreeMap<String, BTreeSet<String>> {
     places
 }
 
-async fn clean(world: &World) {
+pub(super) async fn clean(world: &World) {
     let found = audit::audit(
         world.store.clone(),
         std::slice::from_ref(&world.source),
