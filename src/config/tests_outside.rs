@@ -49,6 +49,11 @@ fn what_cannot_be_had_for_one_source_concerns_that_source_alone() {
             "archive_passwords",
         ),
         (
+            "url = \"file:///x\"\n[[source.expect]]\nname = \"x\"\nby = { env = \"NOWHERE\" }"
+                .into(),
+            "expect",
+        ),
+        (
             format!(
                 "url = \"file:///x\"\n[[source.expect]]\nname = \"x\"\nby = \"07:00\"\n\
                  except_file = \"{gone}\""

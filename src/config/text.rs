@@ -307,7 +307,13 @@ impl<'a> ConfigReader<'a> {
                             let allowed = "is not a table; allowed is `[[source.expect]]`";
                             return Err(self.error(&table.span(), &key_name, allowed));
                         };
-                        section.expect.push(self.section(&key_name, &table.span(), inner)?);
+                        match self.section(&key_name, &table.span(), inner) {
+                            Ok(expected) => section.expect.push(expected),
+                            Err(error) if error.is_outside => {
+                                section.missing.push((EXPECT.to_owned(), error));
+                            }
+                            Err(error) => return Err(error),
+                        }
                     }
                     continue;
                 }
