@@ -9,11 +9,13 @@ use super::unusable::Unusable;
 use crate::config::{Account, Config, Destination};
 use crate::model::failure::Failure;
 use crate::model::{Secret, chain};
+use crate::runtime::retry::Policy;
 use crate::state::apart::Apart;
 use crate::store::azure::{
     AzureSettings, AzureStore, ContainerCreation, Credential, TrustedRoots, credential,
     parse_connection_string,
 };
+use crate::store::circuit_breaker::CircuitBreaker;
 use crate::store::contract::Store;
 use crate::store::destinations::Destinations;
 use crate::store::folder::FolderStore;
@@ -40,7 +42,7 @@ pub(crate) fn stores(config: &Config) -> Result<(Arc<dyn Store>, Destinations), 
 /// The place of the state alone. Does no I/O.
 pub(crate) fn place_of_state(state: &Destination) -> Result<Arc<dyn Store>, Unusable> {
     match state {
-        Destination::Folder(path) => Ok(Arc::new(folder(path)?.for_state())),
+        Destination::Folder(path) => Ok(guarded(folder(path)?.for_state())),
         state => place(state),
     }
 }
@@ -50,10 +52,15 @@ fn folder(path: &Path) -> Result<FolderStore, Unusable> {
         .map_err(|error| Unusable(format!("the folder `{}`: {error}", path.display())))
 }
 
+/// The store; once it has died, each step that is left to do tries it once.
+fn guarded(store: impl Store + 'static) -> Arc<dyn Store> {
+    Arc::new(CircuitBreaker::over(Arc::new(store), Policy::default()))
+}
+
 /// One place for blobs. Does no I/O.
 pub(crate) fn place(destination: &Destination) -> Result<Arc<dyn Store>, Unusable> {
     match destination {
-        Destination::Folder(path) => Ok(Arc::new(folder(path)?)),
+        Destination::Folder(path) => Ok(guarded(folder(path)?)),
         Destination::Azure { account, container, create_container, api_version, trust } => {
             let (service, credential) = service(account, trust)?;
             let mut settings = AzureSettings::new(service, container.clone(), credential);
@@ -66,7 +73,7 @@ pub(crate) fn place(destination: &Destination) -> Result<Arc<dyn Store>, Unusabl
             settings.trust = trust.clone();
             let store = AzureStore::new(settings)
                 .map_err(|error| Unusable(format!("{}\nhint: {}", chain(&error), error.hint())))?;
-            Ok(Arc::new(store))
+            Ok(guarded(store))
         }
     }
 }

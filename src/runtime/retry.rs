@@ -33,6 +33,11 @@ impl Default for Policy {
 }
 
 impl Policy {
+    /// How long all waits of one request take together, at most.
+    pub(crate) fn longest(&self) -> Duration {
+        (1..self.attempts).filter_map(|attempt| self.wait(attempt, None, 1.0)).sum()
+    }
+
     /// How long to wait after try number `attempt` (from 1) failed; `None` to give up.
     /// `jitter` from 0 to 1 spreads waits between nothing and the full wait, so that many
     /// clients do not come back at the same moment.

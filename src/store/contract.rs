@@ -295,6 +295,8 @@ pub struct StoreError {
     pub kind: StoreKind,
     retry_after: Option<Duration>,
     had_no_effect: bool,
+    /// The store has failed for so long that asking again is in vain.
+    is_for_good: bool,
     /// What kind it is if nobody was quicker after all.
     no_race: Option<StoreKind>,
     hint: &'static str,
@@ -318,6 +320,7 @@ impl StoreError {
             kind,
             retry_after: None,
             had_no_effect: false,
+            is_for_good: false,
             no_race: None,
             hint: "",
             cause: cause.into(),
@@ -350,6 +353,13 @@ impl StoreError {
             (None, StoreKind::Condition) => StoreKind::Rejected,
             (None, kind) => kind,
         };
+        self
+    }
+
+    /// Nothing has been had of the store for long: this request is not made again.
+    #[must_use]
+    pub(crate) fn for_good(mut self) -> Self {
+        self.is_for_good = true;
         self
     }
 
@@ -398,7 +408,7 @@ impl Failure for StoreError {
         }
     }
     fn is_transient(&self) -> bool {
-        matches!(self.kind, StoreKind::Unavailable | StoreKind::Corrupted)
+        !self.is_for_good && matches!(self.kind, StoreKind::Unavailable | StoreKind::Corrupted)
     }
     fn retry_after(&self) -> Option<Duration> {
         self.retry_after

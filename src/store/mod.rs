@@ -1,6 +1,7 @@
 //! Stores: where blobs go.
 
 pub mod azure;
+pub mod circuit_breaker;
 pub mod contract;
 pub mod destinations;
 #[cfg(feature = "testing")]
