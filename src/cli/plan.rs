@@ -254,6 +254,7 @@ mod tests {
     use crate::rules::plan::Why;
     use crate::run::planned::PlannedFiles;
     use crate::transfer::request::Transfer;
+    use crate::transfer::transfers::Transfers;
 
     fn plan(source: &str, sizes: &[Option<u64>]) -> Plan {
         let transfer = |size: &Option<u64>| Transfer {
@@ -264,8 +265,9 @@ mod tests {
             rests: true,
             yields: false,
         };
-        let settled = sizes.iter().map(transfer).collect();
-        let files = PlannedFiles::new(settled, Vec::new(), Box::new(|_| Ok((None, None))));
+        let (mut settled, unsettled) = (Transfers::default(), Transfers::default());
+        settled.extend(sizes.iter().map(transfer));
+        let files = PlannedFiles::new(settled, unsettled, Box::new(|_| Ok((None, None))));
         Plan { report: SourceReport::new(source, "file:///x"), files, patterns: Vec::new() }
     }
 

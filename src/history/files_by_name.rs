@@ -119,9 +119,7 @@ pub(crate) async fn find(state: &StateStore, query: &NameQuery) -> Result<NamesF
     let wanted = NameWords::new(&query.name);
     let segments = name_index::segments(state).await?;
     let mut entries = name_index::exact(state, &segments, &query.name).await?;
-    let (scanned, sum, mut whole) =
-        name_index::search(state, &segments, until, &|key, path| wanted.fits_either(key, path))
-            .await?;
+    let (scanned, sum, mut whole) = name_index::search(state, &segments, until, &wanted).await?;
     whole &= !sum.cut;
     entries.extend(scanned);
     let asked = |entry: &NameEntry| query.sources.iter().any(|source| **source == *entry.source);
@@ -239,8 +237,8 @@ async fn older(
     until: Instant,
     found: &mut NamesFound,
 ) -> Result<(), StoreError> {
-    let cover = match source_index::read(state).await {
-        Ok(index) => index.map(|(index, _)| index.names).unwrap_or_default(),
+    let cover = match source_index::names_cover(state).await {
+        Ok(cover) => cover,
         Err(StateError::Store(error)) => return Err(error),
         Err(_) => NamesCover::default(),
     };

@@ -7,6 +7,7 @@ pub mod files_by_name;
 pub mod known_sources;
 pub mod manifest_lines;
 pub mod name_index;
+mod name_scan;
 pub mod name_segment;
 pub mod name_words;
 #[cfg(test)]

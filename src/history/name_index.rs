@@ -5,14 +5,15 @@
 //! then. Losing all of it costs reading: a caller that searches reads the manifests that no segment
 //! covers, and writes them down.
 
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 
 use super::manifest_lines::{RawEnd, raw_lines_while};
+use super::name_scan::NameScan;
 use super::name_segment::{NameEntry, TRAILER, fold, index_begin, key_of, part_of, to_bytes};
+use super::name_words::NameWords;
 use super::record::{RunRecord, is_final};
 use crate::model::{BlobName, chain};
 use crate::state::paths::{NAMES, StatePaths, is_run_id, names};
@@ -223,8 +224,8 @@ pub(crate) async fn fold_small(state: &StateStore) -> Result<(), StoreError> {
     }
     let mut entries = Vec::new();
     for segment in &folded {
-        entries
-            .extend(scan(state, segment, usize::MAX, &|_, _| true, &mut ScanSum::default()).await?);
+        let (all, mut sum) = (NameWords::new(""), ScanSum::default());
+        entries.extend(scan(state, segment, usize::MAX, &all, &mut sum).await?);
     }
     let newest = folded.first().map_or("", |segment| segment.name.as_str());
     let newest = newest.trim_start_matches(NAMES).split('.').next().unwrap_or_default();
@@ -299,13 +300,12 @@ async fn index_of(
     Ok(found.map(|(_, index)| (begin, index.to_vec())))
 }
 
-/// Entries that `fits` takes by name in small letters and path, of all segments. False: the time
-/// was over before their end.
+/// Entries of all segments that fit `words`. False: the time was over before their end.
 pub(crate) async fn search(
     state: &StateStore,
     segments: &[NameSegment],
     until: Instant,
-    fits: &(dyn Fn(&str, &str) -> bool + Sync),
+    words: &NameWords,
 ) -> Result<(Vec<NameEntry>, ScanSum, bool), StoreError> {
     // The newest first.
     let newest: Vec<NameSegment> = segments.iter().rev().cloned().collect();
@@ -314,7 +314,7 @@ pub(crate) async fn search(
             return Ok(None);
         }
         let mut sum = ScanSum::default();
-        let found = scan(state, &segment, KEPT, fits, &mut sum).await?;
+        let found = scan(state, &segment, KEPT, words, &mut sum).await?;
         Ok::<_, StoreError>(Some((found, sum)))
     });
     let mut read = read.buffered(SCANNED_AT_ONCE);
@@ -345,42 +345,36 @@ async fn scan(
     state: &StateStore,
     segment: &NameSegment,
     most: usize,
-    fits: &(dyn Fn(&str, &str) -> bool + Sync),
+    words: &NameWords,
     sum: &mut ScanSum,
 ) -> Result<Vec<NameEntry>, StoreError> {
     let (mut at, mut rest, mut found) = (0, Vec::new(), Vec::new());
-    let mut runs = BTreeSet::new();
+    let mut lines = NameScan::new(words);
     loop {
         // Another process may have folded it.
         let Some((info, bytes)) = state.read(&segment.name, at, PART, READING).await? else {
             break;
         };
         at += bytes.len() as u64;
-        rest.extend_from_slice(&bytes);
-        let whole = rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-        let text = String::from_utf8_lossy(&rest[..whole]);
-        for line in text.lines().filter(|line| !line.starts_with('\u{1}')) {
-            sum.names += 1;
-            let mut fields = line.splitn(3, '\t');
-            let (Some(key), Some(path)) = (fields.next(), fields.next()) else { continue };
-            if let Some((_, since)) = line.rsplit_once('\t')
-                && !runs.contains(since)
-            {
-                runs.insert(since.to_owned());
-            }
-            if fits(key, path) {
-                found.extend(NameEntry::parse(line));
-            }
+        // A line that began in the part before is put together; the others stay where they are.
+        let first = bytes.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let last = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        if first > 0 {
+            rest.extend_from_slice(&bytes[..first]);
+            lines.see(&rest, &mut found);
+            lines.see(&bytes[first..last], &mut found);
+            rest.clear();
         }
+        rest.extend_from_slice(&bytes[last..]);
         if found.len() > most.saturating_mul(2) {
             keep_newest(&mut found, most, sum);
         }
-        rest.drain(..whole);
         if bytes.is_empty() || at >= info.size {
             break;
         }
     }
     keep_newest(&mut found, most, sum);
-    sum.oldest = sum.oldest.take().into_iter().chain(runs.pop_first()).min();
+    sum.names += lines.names;
+    sum.oldest = sum.oldest.take().into_iter().chain(lines.oldest()).min();
     Ok(found)
 }

@@ -24,6 +24,8 @@ use crate::settings::percent_decode;
 
 /// Bytes of lines that one entry of the index stands for.
 const PART: usize = 64 << 10;
+/// Room for the numbers of a line, and what stands between its fields.
+const NUMBERS: usize = 28;
 /// The length of the last line.
 pub(crate) const TRAILER: usize = 23;
 /// What lines of the index begin with: no printable name does.
@@ -148,7 +150,14 @@ pub(crate) fn fold(mut entries: Vec<NameEntry>) -> Vec<NameEntry> {
 
 /// A segment of `entries`, which [`fold`] has sorted.
 pub(crate) fn to_bytes(entries: &[NameEntry]) -> Vec<u8> {
-    let (mut bytes, mut parts) = (Vec::new(), Vec::new());
+    let text = |entry: &NameEntry| {
+        let NameEntry { key, path, source, mark, run, since_run, .. } = entry;
+        [key, path, mark].map(String::len).iter().sum::<usize>()
+            + [source, run, since_run].map(|text| text.len()).iter().sum::<usize>()
+    };
+    // A vector that grows takes twice the memory for a moment.
+    let room = entries.iter().map(|entry| text(entry) + NUMBERS).sum();
+    let (mut bytes, mut parts) = (Vec::with_capacity(room), Vec::new());
     let mut end_of_part = 0;
     for entry in entries {
         if bytes.len() >= end_of_part {

@@ -18,6 +18,13 @@ impl NameWords {
         Self { parts: Vec::new(), path: Some(path.to_owned()) }
     }
 
+    /// The longest text that each fitting name, or its path, holds in small letters; `None` where
+    /// all of them fit.
+    pub(crate) fn needle(&self) -> Option<&str> {
+        let longest = self.parts.iter().max_by_key(|part| part.len())?;
+        Some(longest.as_str()).filter(|text| !text.is_empty())
+    }
+
     /// As [`NameWords::fits`]; `key` is the file's name in small letters.
     pub(crate) fn fits_either(&self, key: &str, path: &str) -> bool {
         match self.parts.as_slice() {

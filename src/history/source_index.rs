@@ -229,6 +229,18 @@ pub(crate) async fn read(state: &StateStore) -> Result<Option<(SourceIndex, Etag
     }
 }
 
+/// What the index of names covers. What else is stored stays unread: of many sources it is long.
+pub(crate) async fn names_cover(state: &StateStore) -> Result<NamesCover, StateError> {
+    #[derive(Deserialize)]
+    struct CoverOnly {
+        #[serde(default)]
+        names: NamesCover,
+    }
+    let doing = "reading what names are known";
+    let found = state.get_json::<CoverOnly>(&paths::sources(), MAX_BYTES, doing).await?;
+    Ok(found.map(|(index, _)| index.names).unwrap_or_default())
+}
+
 /// What is stored, and the condition under which it may be replaced.
 pub(crate) async fn read_to_replace(
     state: &StateStore,

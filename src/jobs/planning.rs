@@ -36,6 +36,7 @@ use crate::transfer::events;
 use crate::transfer::leave_folders::leave_all;
 use crate::transfer::request::Transfer;
 use crate::transfer::settings::Source;
+use crate::transfer::transfers::Transfers;
 
 /// Logins that a listing is made with, at most.
 const LOGINS: usize = 4;
@@ -131,7 +132,7 @@ async fn with_work(
     }
     std::mem::take(&mut survey.still_shown).forget_others(pass, &mut report).await;
     leave_all(pass, &mut report).await;
-    let of_pieces = survey.transfers.iter().chain(&survey.unsettled);
+    let of_pieces = survey.transfers.iter().chain(survey.unsettled.iter());
     let of_pieces = of_pieces.map(|one| one.file.path.clone()).collect();
     alike::tell_but(pass, &mut report, &of_pieces).await;
     let done = |settled: &gone::Settled| {
@@ -179,7 +180,7 @@ async fn cut_all(
     survey: &mut Survey,
 ) -> Result<Vec<Cut>, WorkError> {
     let mut others = HashMap::new();
-    for one in survey.transfers.iter().chain(&survey.unsettled) {
+    for one in survey.transfers.iter().chain(survey.unsettled.iter()) {
         if let Some(other) = alike::other_of(pass, &one.file.path).await? {
             others.insert(one.file.path.clone(), other);
         }
@@ -190,7 +191,7 @@ async fn cut_all(
         let alike = others.get(path).cloned();
         Item { transfer, interrupted: 0, seen, alike }
     };
-    let items = |transfers: Vec<Transfer>| {
+    let items = |transfers: Transfers| {
         let items = transfers.into_iter().map(item).collect();
         if others.is_empty() { items } else { pairs_together(items) }
     };

@@ -23,13 +23,14 @@ use crate::transfer::post_action;
 use crate::transfer::request::Transfer;
 use crate::transfer::reread::unverified;
 use crate::transfer::settings::After;
+use crate::transfer::transfers::Transfers;
 
 /// A source's plan.
 pub struct Survey {
     /// To be brought over now.
-    pub transfers: Vec<Transfer>,
+    pub transfers: Transfers,
     /// To be looked at again before they are brought over.
-    pub unsettled: Vec<Transfer>,
+    pub unsettled: Transfers,
     /// In the store already, but still to be deleted or moved at the source.
     pub after: Vec<(RemotePath, Known)>,
     /// Observations for the ledger: known files whose listed time looks different now.
@@ -80,11 +81,10 @@ impl Survey {
     }
 
     pub(super) fn new(report: SourceReport, began: (OffsetDateTime, Instant)) -> Self {
-        let (transfers, unsettled, after) = (Vec::new(), Vec::new(), Vec::new());
         Self {
-            transfers,
-            unsettled,
-            after,
+            transfers: Transfers::default(),
+            unsettled: Transfers::default(),
+            after: Vec::new(),
             relisted: Vec::new(),
             rechecks: Vec::new(),
             renamed: Vec::new(),
@@ -241,7 +241,7 @@ impl Survey {
                 Err(error) => self.report.problems.push(problem(&error)),
             }
         }
-        self.transfers.append(&mut chosen);
+        self.transfers.extend(chosen);
         if waiting > 0 {
             let text = format!(
                 "{waiting} stored files are still at the source: it refused to let them go, or \

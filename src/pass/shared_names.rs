@@ -14,7 +14,7 @@ pub(crate) fn mark(source: &Source, survey: &mut Survey) {
     if !naming.may_meet() {
         return;
     }
-    let all = survey.transfers.iter_mut().chain(&mut survey.unsettled);
+    let all = survey.transfers.iter_mut().chain(survey.unsettled.iter_mut());
     let mut by_path: Vec<&mut Transfer> = all.collect();
     by_path.sort_by(|one, other| one.file.path.cmp(&other.file.path));
     if let Some(rule) = source.succession() {

@@ -67,8 +67,13 @@ pub(crate) async fn work_on(
         Ok(()) => work(pass, survey, &mut report).await,
         Err(error) => {
             let cause = problem(&error);
-            give_up(pass, survey.transfers.iter().chain(&survey.unsettled), &cause, &mut report)
-                .await;
+            give_up(
+                pass,
+                survey.transfers.iter().chain(survey.unsettled.iter()),
+                &cause,
+                &mut report,
+            )
+            .await;
             report.problems.push(cause);
         }
     }
@@ -215,7 +220,8 @@ async fn work(pass: &Arc<Pass>, mut survey: Survey, report: &mut SourceReport) {
         note(report, pass.ledger.ingested(&file, &known, 0, 0).await);
     }
     let read = (time::OffsetDateTime::now_utc(), tokio::time::Instant::now());
-    let mut settled = second_look::second_look(pass, survey.unsettled, survey.began, report).await;
+    let young = survey.unsettled.into_iter().collect();
+    let mut settled = second_look::second_look(pass, young, survey.began, report).await;
     settled.append(&mut second_look::second_look(pass, others, read, report).await);
     if !settled.is_empty() {
         begun = begun || begin(pass, report).await;
@@ -313,7 +319,7 @@ pub(crate) fn tell(pass: &Pass, one: &Transfer, outcome: Outcome, report: &mut S
 /// begun at all. Those that are not there are left to [`gone::settle`].
 pub(crate) async fn transfer_all(
     pass: &Arc<Pass>,
-    transfers: Vec<Transfer>,
+    transfers: impl IntoIterator<Item = Transfer>,
     mut each: impl FnMut(Transfer, Outcome, bool),
 ) {
     // Tasks wait for their permits in any order, unless the source says in which.

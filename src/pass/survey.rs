@@ -81,7 +81,9 @@ pub(crate) async fn survey(pass: &Arc<Pass>, again: &Again) -> Survey {
     }
     survey.choose_rechecks(pass).await;
     survey.unmarked.tell(&pass.source, &mut survey.report, survey.began.0);
-    order::sort(&pass.source, &mut survey.transfers);
+    if pass.source.order.is_some() {
+        survey.transfers.reorder(|all| order::sort(&pass.source, all));
+    }
     shared_names::mark(&pass.source, &mut survey);
     survey.relisted.sort_by_cached_key(|(file, _)| Ledger::order(&file.path));
     survey

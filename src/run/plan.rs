@@ -16,6 +16,7 @@ use crate::transfer::context::{Pass, Run};
 use crate::transfer::options::{Options, begin};
 use crate::transfer::request::Transfer;
 use crate::transfer::settings::{Archives, Source};
+use crate::transfer::transfers::Transfers;
 
 /// Sources that are planned at once.
 const PLANS: usize = 64;
@@ -67,7 +68,7 @@ async fn plan_one(run: Arc<Run>, source: Source, again: Vec<String>) -> Plan {
     let other_names = crate::pass::renamed::told(&pass);
     other_names.into_iter().for_each(|told| survey.report.add_remark(told));
     let mut archives = read_directories(&pass, &survey.transfers).await;
-    let planned: Vec<&Transfer> = survey.transfers.iter().chain(&survey.unsettled).collect();
+    let planned: Vec<&Transfer> = survey.transfers.iter().chain(survey.unsettled.iter()).collect();
     let mut found = look_up(&pass, &planned, &archives).await;
     found.put_into(&mut archives);
     tell(&mut survey.report, &found);
@@ -105,7 +106,7 @@ fn tell(report: &mut SourceReport, found: &LookedUpNames) {
 }
 
 /// Reads the directories of the first archives. What may still be written has none that counts.
-async fn read_directories(pass: &Pass, settled: &[Transfer]) -> ReadArchives {
+async fn read_directories(pass: &Pass, settled: &Transfers) -> ReadArchives {
     let archives = settled.iter().map(|one| &one.file);
     let archives = archives.filter(|file| planned_members::is_unpacked(&pass.source, file));
     let read = archives

@@ -8,6 +8,7 @@ use std::fmt;
 use crate::model::{BlobName, RemotePath};
 use crate::run::planned_members::PlannedMembers;
 use crate::transfer::request::Transfer;
+use crate::transfer::transfers::Transfers;
 
 /// A file that would be fetched.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -48,7 +49,7 @@ pub(crate) type NamesOf = Box<dyn Fn(&Transfer) -> PlannedNames + Send + Sync>;
 /// Files that would be fetched, in the listing's order: those that must be looked at again first
 /// come last.
 pub struct PlannedFiles {
-    files: Vec<Transfer>,
+    files: Transfers,
     /// How many of them need no second look.
     settled: usize,
     names_of: NamesOf,
@@ -63,18 +64,13 @@ impl fmt::Debug for PlannedFiles {
 impl PlannedFiles {
     /// None at all.
     pub(crate) fn none() -> Self {
-        Self::new(Vec::new(), Vec::new(), Box::new(|_| Ok((None, None))))
+        let (settled, unsettled) = (Transfers::default(), Transfers::default());
+        Self::new(settled, unsettled, Box::new(|_| Ok((None, None))))
     }
 
-    pub(crate) fn new(
-        settled: Vec<Transfer>,
-        mut unsettled: Vec<Transfer>,
-        names_of: NamesOf,
-    ) -> Self {
-        let (mut files, count) = (settled, unsettled.len());
-        let settled = files.len();
-        files.append(&mut unsettled);
-        debug_assert_eq!(files.len(), settled + count);
+    pub(crate) fn new(settled: Transfers, unsettled: Transfers, names_of: NamesOf) -> Self {
+        let (settled, mut files) = (settled.len(), settled);
+        files.extend(unsettled);
         Self { files, settled, names_of }
     }
 
@@ -95,18 +91,17 @@ impl PlannedFiles {
 
     /// Each, in the listing's order.
     pub fn iter(&self) -> impl Iterator<Item = Planned> + '_ {
-        (0..self.files.len()).map(|place| self.planned(place))
+        self.files.iter().enumerate().map(|(place, one)| self.planned(place, one))
     }
 
     /// Each, in the order of paths.
     pub(crate) fn by_path(&self) -> impl Iterator<Item = Planned> + '_ {
         let mut places: Vec<usize> = (0..self.files.len()).collect();
-        places.sort_by_key(|place| &self.files[*place].file.path);
-        places.into_iter().map(|place| self.planned(place))
+        places.sort_by_key(|place| self.files.get(*place).map(|one| &one.file.path));
+        places.into_iter().filter_map(|place| Some(self.planned(place, self.files.get(place)?)))
     }
 
-    fn planned(&self, place: usize) -> Planned {
-        let one = &self.files[place];
+    fn planned(&self, place: usize, one: &Transfer) -> Planned {
         let named = (self.names_of)(one);
         let nameless = named.as_ref().err().cloned();
         let (blob, members) = named.unwrap_or_default();

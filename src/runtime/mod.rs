@@ -1,7 +1,8 @@
-//! What runs the work: retries, signals, checksum lanes, parallel tasks, random bytes, platform,
-//! mounts.
+//! What runs the work: retries, signals, checksum lanes, parallel tasks, threads for calls that
+//! block, random bytes, platform, mounts.
 
 pub mod checksum;
+pub mod few_threads;
 pub(crate) mod mounts;
 pub mod parallel;
 pub mod platform;

@@ -306,14 +306,19 @@ impl Session for FolderSession {
         file: &RemoteFile,
         offset: u64,
     ) -> Result<Box<dyn Download + 'a>, SourceError> {
-        let path = file.path.clone();
-        let opened = self.work(move |share, _| share.read(&path)).await;
-        let (opened, _) = opened.map_err(|error| fail(Op::Read, &file.path, error))?;
+        let (path, size) = (file.path.clone(), file.size.unwrap_or(u64::MAX));
+        // With its first bytes, which of most files are all: one call instead of three.
+        let opened = self.work(move |share, _| {
+            let (opened, _) = share.read(&path)?;
+            let first = FilePart::read(&opened, offset, size)?;
+            Ok((opened, first))
+        });
+        let (opened, first) = opened.await.map_err(|error| fail(Op::Read, &file.path, error))?;
         let opened = Arc::new(opened);
         self.reading = Some(OpenFile { described: file.clone(), file: opened.clone() });
         let (path, calls) = (file.path.clone(), self.folder.calls.clone());
-        let size = file.size.unwrap_or(u64::MAX);
-        Ok(Box::new(FolderDownload { file: opened, path, size, position: offset, calls }))
+        let (position, first, is_over) = (offset, Some(first), false);
+        Ok(Box::new(FolderDownload { file: opened, path, size, position, first, is_over, calls }))
     }
 
     async fn file_use(&mut self, path: &RemotePath) -> Result<FileUse, SourceError> {
@@ -376,24 +381,50 @@ struct FolderDownload {
     /// As it was described.
     size: u64,
     position: u64,
+    /// What was read when it was opened.
+    first: Option<FilePart>,
+    is_over: bool,
     calls: Arc<Calls>,
+}
+
+/// Bytes of a file.
+struct FilePart {
+    bytes: Bytes,
+    /// Whether the file ends behind them.
+    is_last: bool,
+}
+
+impl FilePart {
+    /// The next bytes of `file`, which was described to have `size`, from `position` on.
+    fn read(file: &File, position: u64, size: u64) -> io::Result<Self> {
+        // No more than is to be expected: fresh memory costs, and most files are small.
+        let expected = size.saturating_sub(position).clamp(LAST_CHUNK, CHUNK as u64);
+        let mut chunk = vec![0; expected as usize];
+        let (mut length, mut is_last) = (0, false);
+        while length < chunk.len() && !is_last {
+            let read = read_at(file, &mut chunk[length..], position + length as u64)?;
+            (length, is_last) = (length + read, read == 0);
+        }
+        chunk.truncate(length);
+        Ok(Self { bytes: chunk.into(), is_last })
+    }
 }
 
 #[async_trait]
 impl Download for FolderDownload {
     async fn next(&mut self) -> Result<Option<Bytes>, SourceError> {
-        let (file, position) = (self.file.clone(), self.position);
-        // No more than is to be expected: fresh memory costs, and most files are small.
-        let expected = self.size.saturating_sub(position).clamp(LAST_CHUNK, CHUNK as u64);
-        let read = self.calls.run(move |_| {
-            let mut chunk = vec![0; expected as usize];
-            let length = read_at(&file, &mut chunk, position)?;
-            chunk.truncate(length);
-            Ok(Bytes::from(chunk))
-        });
-        let chunk = read.await.map_err(|error| fail(Op::Read, &self.path, error))?;
-        self.position += chunk.len() as u64;
-        Ok((!chunk.is_empty()).then_some(chunk))
+        let part = match self.first.take() {
+            Some(first) => first,
+            None if self.is_over => return Ok(None),
+            None => {
+                let (file, position, size) = (self.file.clone(), self.position, self.size);
+                let read = self.calls.run(move |_| FilePart::read(&file, position, size));
+                read.await.map_err(|error| fail(Op::Read, &self.path, error))?
+            }
+        };
+        self.position += part.bytes.len() as u64;
+        self.is_over = part.is_last;
+        Ok((!part.bytes.is_empty()).then_some(part.bytes))
     }
 }
 

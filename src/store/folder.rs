@@ -36,6 +36,7 @@ use super::contract::{
 use super::holder::Holder;
 use super::limits;
 use crate::model::BlobName;
+use crate::runtime::few_threads::FewThreads;
 use crate::store::folder::fault::FolderUse;
 use crate::store::folder::locks::ExclusiveLock;
 use crate::store::folder::paths::OWN;
@@ -53,8 +54,13 @@ use crate::store::folder::waiting::{FolderWaiting, Put};
 #[derive(Clone, Debug)]
 pub struct FolderStore {
     inner: Arc<FolderInner>,
+    threads: FewThreads,
     used_for: FolderUse,
 }
+
+/// Calls on a folder at once, beside small writes that go together: flushes of one disk share their
+/// way to it.
+const CALLS_AT_ONCE: usize = 16;
 
 impl FolderStore {
     /// The store in `root`, which [`Store::prepare`] creates if it is missing.
@@ -70,7 +76,8 @@ impl FolderStore {
         let (uploads, waiting) = (Uploads::default(), FolderWaiting::default());
         let shelf = FolderShelf::new(&root);
         let inner = Arc::new(FolderInner { shelf, address, uploads, waiting, memory });
-        Ok(Self { inner, used_for: FolderUse::Destination })
+        let threads = FewThreads::new(CALLS_AT_ONCE);
+        Ok(Self { inner, threads, used_for: FolderUse::Destination })
     }
 
     /// The same for the state alone: what goes wrong is told of the place that `[state]` names.
@@ -87,7 +94,7 @@ impl FolderStore {
         work: impl FnOnce(&FolderInner, &str) -> Result<T, Trouble> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (inner, of) = (self.inner.clone(), name.to_owned());
-        match tokio::task::spawn_blocking(move || work(&inner, &of)).await {
+        match self.threads.run(move || work(&inner, &of)).await {
             Ok(result) => result.map_err(|trouble| self.told(op, name, trouble)),
             Err(panic) => {
                 Err(StoreError::new(op, name, &self.inner.address, StoreKind::Rejected, panic))
@@ -250,7 +257,7 @@ impl Store for FolderStore {
     async fn abandon(&self, upload: &Upload) {
         let (inner, first) = (self.inner.clone(), upload.block_id(0));
         // A panic in there was told by the panic itself, and there is nothing to do about it.
-        drop(tokio::task::spawn_blocking(move || inner.abandon(upload_of(&first))).await);
+        drop(self.threads.run(move || inner.abandon(upload_of(&first))).await);
     }
 
     async fn append(

@@ -113,7 +113,7 @@ pub(crate) struct Batch {
 /// Each transfer with its batch, if asking for several at once saves anything.
 pub(crate) fn in_batches(
     pass: &Pass,
-    transfers: Vec<Transfer>,
+    transfers: impl IntoIterator<Item = Transfer>,
 ) -> impl Iterator<Item = (Transfer, Option<Arc<Batch>>)> {
     let (mut transfers, together) = (transfers.into_iter(), together(pass));
     std::iter::from_fn(move || {

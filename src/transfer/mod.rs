@@ -37,6 +37,7 @@ pub mod store_health;
 mod stored_sum;
 #[expect(clippy::module_inception, reason = "the way of one file, in the room of that name")]
 pub mod transfer;
+pub mod transfers;
 pub mod upload;
 pub mod waiting;
 pub mod whole_file;

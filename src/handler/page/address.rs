@@ -1,6 +1,8 @@
 //! The addresses of the pages. Pure.
 
 use super::frame::Frame;
+use crate::handler::api::KEYS;
+use crate::handler::envelope::HttpCall;
 
 /// A text for a query.
 pub fn encoded(text: &str) -> String {
@@ -71,6 +73,20 @@ pub fn file(frame: &Frame<'_>, source: &str, path: &str) -> String {
 /// The page of a month, as `2026-11`.
 pub fn month(frame: &Frame<'_>, month: &str) -> String {
     page(frame, &format!("/months/{month}"), &[])
+}
+
+/// What links of the pages carry on of the caller's query: how the host took its key. Encoded.
+pub(super) fn carried(call: &HttpCall) -> String {
+    let keys =
+        call.query.iter().filter(|(name, _)| KEYS.contains(&name.to_ascii_lowercase().as_str()));
+    let pairs: Vec<String> =
+        keys.map(|(name, value)| format!("{}={}", encoded(name), encoded(value))).collect();
+    if pairs.is_empty() { String::new() } else { format!("?{}", pairs.join("&")) }
+}
+
+/// Scheme and host that the caller asked by.
+pub(super) fn origin(url: &str) -> String {
+    url::Url::parse(url).map_or_else(|_| String::new(), |url| url.origin().ascii_serialization())
 }
 
 #[cfg(test)]

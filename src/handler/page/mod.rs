@@ -33,9 +33,9 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-use super::api::{KEYS, ListQuery, MOST_LISTED, StatusQuery, location};
+use super::api::{ListQuery, MOST_LISTED, StatusQuery, location};
 use super::envelope::{HttpAnswer, HttpCall};
-use crate::handler::page::address::encoded;
+use crate::handler::page::address::{carried, encoded, origin};
 use crate::handler::page::days::DaysTold;
 use crate::handler::page::file::FileLife;
 pub use crate::handler::page::frame::Dress;
@@ -60,6 +60,9 @@ const BEFORE: usize = 30;
 /// Runs that pages of lists look through.
 const NEWEST: usize = 20;
 
+/// Files of a source that came last, and of all sources together.
+const FILES: usize = 50;
+const FEW_FILES: usize = 12;
 /// From so many sources on fewer runs of one are looked through.
 const MANY: usize = 50;
 
@@ -194,11 +197,13 @@ impl PageMade {
     }
 }
 
+/// What is known of all sources, or of one, with at most `most` of the files that came last.
 async fn known(
     frame: &Frame<'_>,
     shelf: &PageShelf<'_>,
     runs: &[PageRun],
     only: Option<&str>,
+    most: usize,
 ) -> Result<(StatusOverview, SourceIndex), StoreError> {
     let index = shelf.index().await;
     let mut known = KnownOfSources {
@@ -210,10 +215,11 @@ async fn known(
         expected: shelf.expected(only, frame.now).await,
         now: frame.now,
     };
-    let names = frame.sources.iter().filter(|name| only.is_none_or(|only| only == **name));
-    let brought = names.filter_map(|name| Some((brought(&known, name)?, (*name).to_owned())));
-    let most = if only.is_some() { 50 } else { 12 };
-    known.arrived = shelf.arrived(brought.collect(), most).await?;
+    if most > 0 {
+        let names = frame.sources.iter().filter(|name| only.is_none_or(|only| only == **name));
+        let brought = names.filter_map(|name| Some((brought(&known, name)?, (*name).to_owned())));
+        known.arrived = shelf.arrived(brought.collect(), most).await?;
+    }
     let mut overview = StatusOverview::of(known);
     overview.arrived.truncate(most);
     Ok((overview, index))
@@ -225,7 +231,7 @@ async fn list(
     limit: usize,
 ) -> Result<PageMade, StoreError> {
     let runs = shelf.last(limit, RunPart::All, frame.now).await?;
-    let (overview, _) = known(frame, shelf, &runs, None).await?;
+    let (overview, _) = known(frame, shelf, &runs, None, FEW_FILES).await?;
     let json = || {
         let mut json = json!(overview);
         json["off"] = json!(frame.off);
@@ -248,7 +254,7 @@ async fn source(
     let most = if frame.sources.len() > MANY { NEWEST } else { MOST_LISTED };
     let mut runs = shelf.last(most, RunPart::Source(name), frame.now).await?;
     runs.retain(|run| !run.passes.is_empty());
-    let (overview, index) = known(frame, shelf, &runs, Some(name)).await?;
+    let (overview, index) = known(frame, shelf, &runs, Some(name), FILES).await?;
     let Some(source) = overview.sources.iter().find(|source| source.name == name) else {
         return Ok(none(frame, &format!("there is no source `{}`", printable(name.as_bytes()))));
     };
@@ -275,20 +281,21 @@ async fn files(
     name: &str,
     source: Option<&str>,
 ) -> Result<PageMade, StoreError> {
-    let runs = shelf.last(NEWEST, RunPart::All, frame.now).await?;
-    let (overview, _) = known(frame, shelf, &runs, source).await?;
     let found = match name {
         "" => NamesFound::default(),
         name => shelf.files(name, source).await?,
     };
-    let json = || {
+    if frame.dress == Dress::Json {
         let mut json = json!(found);
         json["answer"] = names_html::answer(&found, name).into();
         json["as_of"] = as_of(frame).into();
-        json
-    };
-    let html = || names_html::page(frame, &overview, &found, (name, source));
-    Ok(PageMade::of(frame, html, json))
+        return Ok(PageMade { status: 200, body: PageBody::Json(json) });
+    }
+    // People are told besides which sources were not listed, and nothing of what came last.
+    let runs = shelf.last(NEWEST, RunPart::All, frame.now).await?;
+    let (overview, _) = known(frame, shelf, &runs, source, 0).await?;
+    let html = names_html::page(frame, &overview, &found, (name, source));
+    Ok(PageMade { status: 200, body: PageBody::Html(html) })
 }
 
 async fn file(
@@ -311,7 +318,7 @@ async fn sources_page(
     asked: &ListQuery,
 ) -> Result<PageMade, StoreError> {
     let runs = shelf.last(NEWEST, RunPart::All, frame.now).await?;
-    let (overview, _) = known(frame, shelf, &runs, None).await?;
+    let (overview, _) = known(frame, shelf, &runs, None, FEW_FILES).await?;
     let json = || {
         let (some, next) = lists_html::some_sources(&overview, asked);
         json!({ "as_of": as_of(frame), "answer": overview.answer, "sources": some, "after": next })
@@ -476,20 +483,6 @@ fn page(status: u16, html: String) -> HttpAnswer {
         .with("X-Content-Type-Options", "nosniff")
         .with("X-Frame-Options", "DENY")
         .with("Vary", "Accept")
-}
-
-/// What links of the pages carry on of the caller's query: how the host took its key. Encoded.
-fn carried(call: &HttpCall) -> String {
-    let keys =
-        call.query.iter().filter(|(name, _)| KEYS.contains(&name.to_ascii_lowercase().as_str()));
-    let pairs: Vec<String> =
-        keys.map(|(name, value)| format!("{}={}", encoded(name), encoded(value))).collect();
-    if pairs.is_empty() { String::new() } else { format!("?{}", pairs.join("&")) }
-}
-
-/// Scheme and host that the caller asked by.
-fn origin(url: &str) -> String {
-    url::Url::parse(url).map_or_else(|_| String::new(), |url| url.origin().ascii_serialization())
 }
 
 #[cfg(test)]

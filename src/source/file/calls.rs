@@ -5,10 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::task::JoinHandle;
+use tokio::sync::oneshot;
+
+use crate::runtime::few_threads::{FewThreads, panicked};
 
 /// So many calls that never came back are enough: each holds a thread.
 const MOST_HUNG: usize = 16;
+/// Threads for calls that come back, though as many hang as may: a listing holds one as long as it
+/// goes on, and there are as many listings at once as logins.
+const WORKING: usize = 32;
 
 /// Why a call came to nothing.
 #[derive(Debug)]
@@ -47,6 +52,7 @@ impl Pulse {
 pub struct Calls {
     stall: Duration,
     hung: Arc<AtomicUsize>,
+    threads: FewThreads,
 }
 
 /// A call that nobody waits for any more counts as hung until it returns.
@@ -77,7 +83,7 @@ impl Drop for Working {
 
 /// A call that is under way on a thread of its own.
 pub(crate) struct SystemCall<T> {
-    handle: JoinHandle<io::Result<T>>,
+    answer: oneshot::Receiver<io::Result<T>>,
     pulse: Pulse,
     stall: Duration,
     _waited: Waited,
@@ -86,7 +92,7 @@ pub(crate) struct SystemCall<T> {
 impl Calls {
     /// A call may be silent for `stall`.
     pub fn new(stall: Duration) -> Self {
-        Self { stall, hung: Arc::default() }
+        Self { stall, hung: Arc::default(), threads: FewThreads::new(MOST_HUNG + WORKING) }
     }
 
     /// Begins `work` on a thread.
@@ -103,11 +109,11 @@ impl Calls {
         let working = Working(Waited { left, hung: self.hung.clone() });
         let pulse = Pulse::default();
         let own = pulse.clone();
-        let handle = tokio::task::spawn_blocking(move || {
+        let answer = self.threads.begin(move || {
             let _working = working;
             work(&own)
-        });
-        Ok(SystemCall { handle, pulse, stall: self.stall, _waited: waited })
+        })?;
+        Ok(SystemCall { answer, pulse, stall: self.stall, _waited: waited })
     }
 
     /// Does `work` on a thread, and waits for it as long as it may be silent.
@@ -124,9 +130,9 @@ impl<T> SystemCall<T> {
     pub async fn end(mut self) -> Result<T, CallError> {
         let mut beats = self.pulse.count();
         loop {
-            match tokio::time::timeout(self.stall, &mut self.handle).await {
+            match tokio::time::timeout(self.stall, &mut self.answer).await {
                 Ok(Ok(result)) => return result.map_err(CallError::Io),
-                Ok(Err(panic)) => return Err(CallError::Io(io::Error::other(panic))),
+                Ok(Err(_)) => return Err(CallError::Io(panicked())),
                 Err(_) => self.went_on(&mut beats)?,
             }
         }
