@@ -84,9 +84,13 @@ impl Codec {
     }
 
     /// Whether a file of it may begin like `head`, as other files may, too: with a frame to be
-    /// skipped.
+    /// skipped, or with flags that no version of the format knows.
     pub(crate) fn may_begin(self, head: &[u8]) -> bool {
-        matches!(self, Codec::Zst | Codec::Lz4) && is_skippable(head)
+        match self {
+            Codec::Gz => head.starts_with(&[0x1F, 0x8B, 8]),
+            Codec::Zst | Codec::Lz4 => is_skippable(head),
+            Codec::Bz2 | Codec::Xz => false,
+        }
     }
 
     fn continues(self, head: &[u8]) -> bool {

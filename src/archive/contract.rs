@@ -103,6 +103,8 @@ pub struct Place {
     pub member: Member,
     /// The part of the file that all of it is in.
     pub bytes: Range<u64>,
+    /// Whether these bytes may hold another member, which the directory does not list.
+    pub may_hide: bool,
     /// CRC-32 of its content, as claimed.
     pub crc32: Option<u32>,
 }

@@ -18,6 +18,7 @@ mod sevenz_aes;
 mod sevenz_coders;
 mod sevenz_content;
 mod sevenz_header;
+mod sevenz_swap;
 pub mod spool;
 pub mod spool_reader;
 pub mod tar;

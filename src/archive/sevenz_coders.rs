@@ -20,6 +20,7 @@ use crate::archive::dictionary_budget::{self, Window};
 use crate::archive::limits::Meter;
 use crate::archive::sevenz_aes::{AesReader, Keys};
 use crate::archive::sevenz_header::{Coder, SevenZipFolder, SevenZipStreams};
+use crate::archive::sevenz_swap::SwapReader;
 use crate::archive::spool_reader::SpoolReader;
 use crate::archive::tar_header::damaged;
 use crate::model::failure::Class;
@@ -29,6 +30,11 @@ const SIGNATURE_BYTES: u64 = 32;
 /// 7-Zip uses by itself.
 const MEMORY_KB: u64 = 257 << 10;
 pub(crate) const AES: &[u8] = &[6, 0xF1, 7, 1];
+/// As branches of 7-Zip write it, and libarchive reads it.
+const ZSTD: &[u8] = &[4, 0xF7, 0x11, 1];
+/// The logarithms of the windows that zstd is given: that of its highest usual level, even where
+/// less comes out of it, and that which `zstd` itself takes without being asked.
+const ZSTD_WINDOW_LOGS: std::ops::RangeInclusive<u32> = 23..=27;
 
 type SevenZipCoderStream = Box<dyn Read>;
 
@@ -91,8 +97,20 @@ fn memory_kb(coder: &Coder, size: u64) -> Result<u64, UnpackError> {
             u64::from(u32::from_le_bytes([*a, *b, *c, *d])).div_ceil(1 << 10)
         }
         ([4, 2, 2], _) => dictionary_budget::BZIP2_BYTES >> 10,
+        (ZSTD, _) => 1 << (zstd_window_log(size) - 10),
         _ => 0,
     })
+}
+
+fn zstd_window_log(size: u64) -> u32 {
+    let log = size.max(1).checked_next_power_of_two().map_or(63, u64::ilog2);
+    log.clamp(*ZSTD_WINDOW_LOGS.start(), *ZSTD_WINDOW_LOGS.end())
+}
+
+fn zstd(input: SevenZipCoderStream, size: u64) -> Result<SevenZipCoderStream, UnpackError> {
+    let mut decoder = zstd::Decoder::new(input).map_err(broken)?;
+    decoder.window_log_max(zstd_window_log(size)).map_err(broken)?;
+    Ok(Box::new(decoder))
 }
 
 fn lzma2_dictionary(setting: u8) -> Option<u32> {
@@ -179,6 +197,9 @@ impl Opening<'_> {
             [4, 1, 8] => Box::new(DeflateDecoder::new(BufReader::new(input))),
             [4, 1, 9] => Box::new(Deflate64::new(BufReader::new(input))),
             [4, 2, 2] => Box::new(BzDecoder::new(BufReader::new(input))),
+            ZSTD => zstd(input, size)?,
+            [2, 3, 2] => Box::new(SwapReader::new(input, 2)),
+            [2, 3, 4] => Box::new(SwapReader::new(input, 4)),
             [4] | [3, 3, 1, 3] => Box::new(BcjReader::new_x86(input, start(properties))),
             [5] | [3, 3, 2, 5] => Box::new(BcjReader::new_ppc(input, start(properties))),
             [6] | [3, 3, 4, 1] => Box::new(BcjReader::new_ia64(input, start(properties))),
@@ -251,11 +272,9 @@ fn broken(error: io::Error) -> UnpackError {
 
 fn unsupported(coder: &Coder) -> UnpackError {
     let name = match &coder.method[..] {
-        [4, 0xF7, 0x11, 1] => "zstd",
         [4, 0xF7, 0x11, 2] => "Brotli",
         [4, 0xF7, 0x11, 4] => "LZ4",
         [4, 0xF7, 0x11, 5] => "Lizard",
-        [2, 3, 2] | [2, 3, 4] => "Swap",
         [3, 1, 0x1B] => "BCJ2",
         [6, 1..=3, ..] => "an encryption other than AES",
         _ => "an unknown method",

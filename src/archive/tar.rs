@@ -6,7 +6,7 @@ pub(crate) mod tests;
 
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 
 use crate::archive::contract::{Format, Member, MemberKind, Nature, UnpackError, Visit};
 use crate::archive::limits::{MemberMeter, Meter};
@@ -31,12 +31,20 @@ impl Format for Tar {
         "tar"
     }
 
-    fn recognises(&self, head: &[u8], _name: &str) -> bool {
-        begins_tar(head)
+    fn recognises(&self, head: &[u8], name: &str) -> bool {
+        begins_tar(head) || (is_end(head) && name.to_ascii_lowercase().ends_with(".tar"))
     }
 
-    fn nature(&self, _archive: SpoolReader) -> Result<Nature, UnpackError> {
-        Ok(Nature::Archive)
+    fn nature(&self, mut archive: SpoolReader) -> Result<Nature, UnpackError> {
+        let mut head = [0; BLOCK];
+        let is_there = archive.size() >= 2 * BLOCK as u64;
+        if !is_there {
+            return Ok(Nature::Archive);
+        }
+        archive.read_exact(&mut head).map_err(UnpackError::from_read)?;
+        // An empty tar is its end mark; what else begins with zeros is none.
+        let is_other = is_end(&head) && !ends_in_zeros(&mut archive)?;
+        Ok(if is_other { Nature::Other } else { Nature::Archive })
     }
 
     fn visit(
@@ -53,6 +61,25 @@ impl Format for Tar {
             meter,
             visit,
         )
+    }
+}
+
+/// Whether `head` begins with a block of the mark at a tar's end.
+fn is_end(head: &[u8]) -> bool {
+    head.first_chunk::<BLOCK>().is_some_and(|block| block.iter().all(|byte| *byte == 0))
+}
+
+fn ends_in_zeros(archive: &mut SpoolReader) -> Result<bool, UnpackError> {
+    loop {
+        let rest = archive.fill_buf().map_err(UnpackError::from_read)?;
+        if rest.is_empty() {
+            return Ok(true);
+        }
+        if rest.iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+        let zeros = rest.len();
+        archive.consume(zeros);
     }
 }
 

@@ -26,7 +26,7 @@ pub enum Unread {
     SplitRar,
     /// A volume of a tar in several.
     TarVolume,
-    /// A program that unpacks what it carries.
+    /// A program that unpacks what it carries, or another file with a zip behind bytes of its own.
     SelfExtractor,
 }
 
@@ -61,7 +61,7 @@ impl Unread {
             Unread::Split7z => "one part of a split 7z",
             Unread::SplitRar => "one part of a split RAR archive",
             Unread::TarVolume => "one volume of a tar in several volumes",
-            Unread::SelfExtractor => "a program that unpacks the archive in it",
+            Unread::SelfExtractor => "a program or another file that carries an archive",
         }
     }
 }
@@ -150,6 +150,29 @@ pub(crate) fn carried(head: &[u8]) -> Option<Unread> {
         _ => false,
     };
     (is_program && (0..head.len()).any(|at| begins(&head[at..]))).then_some(Unread::SelfExtractor)
+}
+
+/// As many of a file's last bytes are looked at as a zip with a short comment ends with.
+pub(crate) const END_BYTES: usize = 1024;
+
+/// What a file of `size` bytes carries that does not begin as an archive and ends with `end`: a
+/// zip's own end, which tells of a directory that fits before it.
+pub(crate) fn carried_at_end(head: &[u8], end: &[u8], size: u64) -> Option<Unread> {
+    let end = &end[end.len().saturating_sub(END_BYTES)..];
+    let is_end = |record: &[u8]| -> Option<bool> {
+        let short = |at: usize| Some(u16::from_le_bytes(record.get(at..at + 2)?.try_into().ok()?));
+        let long = |at: usize| Some(u32::from_le_bytes(record.get(at..at + 4)?.try_into().ok()?));
+        let (members, directory, start) = (short(10)?, u64::from(long(12)?), u64::from(long(16)?));
+        let is_whole = [short(4)?, short(6)?] == [0, 0] && short(8)? == members && members > 0;
+        let fits = directory >= 46 * u64::from(members)
+            && directory + start <= size.saturating_sub(record.len() as u64);
+        let has_no_more = usize::from(short(20)?) + 22 == record.len();
+        Some(is_whole && fits && has_no_more)
+    };
+    let ends =
+        |at: &usize| end[*at..].starts_with(b"PK\x05\x06") && is_end(&end[*at..]) == Some(true);
+    (!head.starts_with(b"PK") && (0..end.len()).any(|at| ends(&at)))
+        .then_some(Unread::SelfExtractor)
 }
 
 fn names_rar_part(name: &str) -> bool {
@@ -294,5 +317,28 @@ mod tests {
         // Programs that read archives hold their signatures.
         assert_eq!(carried(&program(b"7z\xBC\xAF\x27\x1C Rar! PK\x03\x04\0\0")), None);
         assert_eq!(carried(b"text 7z\xBC\xAF\x27\x1C\0\x04"), None);
+    }
+
+    #[test]
+    fn a_zip_behind_other_bytes_is_told() {
+        let end = |members: u16, directory: u32, start: u32, comment: &[u8]| {
+            let counts = [[0, 0, 0, 0].to_vec(), members.to_le_bytes().repeat(2)].concat();
+            let places = [directory.to_le_bytes(), start.to_le_bytes()].concat();
+            let length = (comment.len() as u16).to_le_bytes();
+            [b"PK\x05\x06", &counts[..], &places, &length, comment].concat()
+        };
+        let check = |end: &[u8], size, expected| {
+            assert_eq!(carried_at_end(b"whatever", end, size), expected, "{end:x?}");
+        };
+        let carries = Some(Unread::SelfExtractor);
+        check(&end(2, 100, 80, b""), 1_226, carries);
+        check(&[b"of the directory", &end(2, 100, 80, b"made by me")[..]].concat(), 1_236, carries);
+        check(&end(2, 100, 80, b""), 200, None);
+        check(&end(3, 100, 80, b""), 1_226, None);
+        check(&end(0, 0, 80, b""), 1_226, None);
+        check(&[&end(2, 100, 80, b"")[..], b"\n"].concat(), 1_227, None);
+        check(b"PK\x05\x06", 4, None);
+        check(b"", 0, None);
+        assert_eq!(carried_at_end(b"PK\x03\x04", &end(2, 100, 80, b""), 1_226), None);
     }
 }

@@ -31,7 +31,7 @@ use crate::archive::zip::directory::ZipEntry;
 use crate::model::failure::{Class, Failure};
 use crate::model::printable;
 use directory::{Directory, ENTRY_BYTES, FLAG_ENCRYPTED, FLAG_MASKED, FLAG_PATCH, FLAG_STRONG};
-use extent::{Odd, cover, extent};
+use extent::{Odd, apart, cover, extent};
 use locks::Lock;
 use method::STORED;
 use names::Decoding;
@@ -209,7 +209,10 @@ impl ZipOpened {
             members.push(&member(members.len(), decoding.name(&entry), &entry));
             Ok(())
         })?;
-        if wanted.is_none() {
+        if wanted.is_some() {
+            let apart = apart(&directory, &mut archive, &extents);
+            apart.map_err(|error| directory.judge(error))?;
+        } else {
             let unused = cover(&directory, &mut archive, extents);
             let unused = unused.map_err(|error| directory.judge(error))?;
             if unused > 0 && (members.len() as u64) < directory.members {

@@ -47,12 +47,15 @@ impl Arrived {
 }
 
 impl Arrived {
-    /// Its first bytes, and what it carries if it is a program; nothing of what is an archive to
-    /// us.
+    /// Its first bytes, and what it carries if it is no archive to us, as a program does; nothing of
+    /// what is one.
     pub fn look(&self) -> (&[u8], Option<Unread>) {
         match self {
             Arrived::Whole(whole) => {
-                (&whole.bytes[..whole.bytes.len().min(HEAD_BYTES)], unread::carried(&whole.bytes))
+                let (bytes, size) = (&whole.bytes, whole.bytes.len() as u64);
+                let carried =
+                    unread::carried(bytes).or_else(|| unread::carried_at_end(bytes, bytes, size));
+                (&bytes[..bytes.len().min(HEAD_BYTES)], carried)
             }
             Arrived::Staged(staged) => (&staged.head, staged.carried),
             Arrived::Spooled(..) => (&[], None),
@@ -82,7 +85,7 @@ impl Whole {
 pub struct Staged {
     /// Its first bytes.
     pub head: Bytes,
-    /// What its first block carries, if it is a program.
+    /// What its first block carries if it is a program, or its end tells of.
     pub carried: Option<Unread>,
     /// When the first block was sent.
     pub begun: Instant,
@@ -253,6 +256,8 @@ struct Staging<'a> {
     hashing: Hashing,
     head: Bytes,
     carried: Option<Unread>,
+    /// Its last bytes.
+    end: Vec<u8>,
     begun: Instant,
     blocks: u32,
     size: u64,
@@ -267,6 +272,7 @@ impl<'a> Staging<'a> {
             hashing: run.hashers.begin(),
             head: Bytes::new(),
             carried: None,
+            end: Vec::new(),
             begun: Instant::now(),
             blocks: 0,
             size: 0,
@@ -281,6 +287,8 @@ impl<'a> Staging<'a> {
             self.head = Bytes::copy_from_slice(&block[..block.len().min(HEAD_BYTES)]);
             self.carried = unread::carried(&block);
         }
+        self.end.extend_from_slice(&block[block.len().saturating_sub(unread::END_BYTES)..]);
+        self.end.drain(..self.end.len().saturating_sub(unread::END_BYTES));
         let block = self.run.blocks.hold(block, drawn);
         self.hashing.update(Box::new(block.clone())).await?;
         self.size += block.bytes().len() as u64;
@@ -309,9 +317,11 @@ impl<'a> Staging<'a> {
         while !self.tasks.is_empty() {
             self.join_one().await?;
         }
+        let carried =
+            self.carried.or_else(|| unread::carried_at_end(&self.head, &self.end, self.size));
         Ok(Staged {
             head: self.head,
-            carried: self.carried,
+            carried,
             begun: self.begun,
             blocks: self.blocks,
             size: self.size,

@@ -250,7 +250,7 @@ fn nothing_is_recognised_that_is_not_compressed() {
     for (head, name) in [
         (&b""[..], "a.gz"),
         (b"\x1f\x8b", "a.gz"),
-        (b"\x1f\x8b\x08\xE0", "a.gz"),
+        (b"\x1f\x8b\x07\x00", "a.gz"),
         (b"BZh91text", "a.bz2"),
         (b"BZh", "a.bz2"),
     ] {
@@ -404,4 +404,13 @@ fn documents_are_told_by_name_and_content() {
     assert!(Documents.recognises(b"\x1f\x8b\x08\0", "drawing.SVGZ"));
     assert!(!Documents.recognises(b"\x1f\x8b\x08\0", "drawing.svg.gz"));
     assert!(!Documents.recognises(b"<svg", "drawing.svgz"));
+}
+
+#[test]
+fn a_gz_with_flags_that_nobody_knows_is_not_stored_as_if_it_were_none() {
+    let mut odd = packed(Codec::Gz, b"content");
+    odd[3] |= 0x80;
+    fails("a.csv.gz", &odd, Class::ArchiveDamaged, "");
+    // Behind another name it may be anything.
+    assert!(recognise(&odd, "a.bin").is_none());
 }

@@ -122,6 +122,31 @@ fn members_of_a_solid_folder_come_in_order() {
 }
 
 #[test]
+fn coders_of_branches_of_7_zip_are_read() {
+    let content = b"0123456789abcdef".repeat(4_001);
+    let turned = |unit: usize| {
+        let mut turned = content.clone();
+        turned.chunks_exact_mut(unit).for_each(<[u8]>::reverse);
+        turned
+    };
+    let packed = zstd::encode_all(&content[..], 3).unwrap();
+    let cut = &packed[..packed.len() - 2];
+    for (coder, packed) in [
+        (&[0x24, 4, 0xF7, 0x11, 1][..], &packed[..]),
+        (&[0x03, 2, 3, 2], &turned(2)),
+        (&[0x03, 2, 3, 4], &turned(4)),
+    ] {
+        let properties: &[u8] = if coder.len() > 4 { &[1, 5, 3, 0, 0] } else { &[] };
+        let streams = main_streams(streams(0, packed.len(), coder, properties, &[&content]));
+        let archive = archive(packed, &header(&[streams, entries(1, &[names(&["a"])])]));
+        check("a.7z", &archive, &[("a", &content)]);
+    }
+    let streams = streams(0, cut.len(), &[0x24, 4, 0xF7, 0x11, 1], &[1, 5, 3, 0, 0], &[&content]);
+    let archive = archive(cut, &header(&[main_streams(streams), entries(1, &[names(&["a"])])]));
+    fails("a.7z", &archive, Class::ArchiveDamaged, "");
+}
+
+#[test]
 fn kinds_and_times_are_told() {
     let contents: [&[u8]; 2] = [b"file", b"target"];
     let streams = main_streams(streams(0, 10, COPY, &[], &contents));

@@ -3,9 +3,10 @@
 use proptest::prelude::*;
 use time::macros::datetime;
 
-use crate::archive::contract::{Charset, Format, MemberKind, MemberTime};
+use crate::archive::contract::{Charset, Format, MemberKind, MemberTime, Nature};
 use crate::archive::limits::{ArchiveLimits, Meter};
 use crate::archive::options::ArchiveOptions;
+use crate::archive::recognise;
 use crate::archive::spool_reader::Spool;
 use crate::archive::tar::{Tar, visit_members};
 use crate::archive::tar_header::begins_tar;
@@ -450,4 +451,16 @@ fn links_that_claim_content_have_it_or_not() {
         Class::ArchiveDamaged,
         "claims 3 bytes of content",
     );
+}
+
+#[test]
+fn a_tar_of_nothing_is_an_archive_and_a_disk_of_zeros_is_none() {
+    for blocks in [2, 20] {
+        check("a.tar", &vec![0; blocks * 512], &[]);
+    }
+    let nature = |bytes: Vec<u8>| Tar.nature(Spool::of(&bytes).reader()).unwrap();
+    assert_eq!(nature(vec![0; 1024]), Nature::Archive);
+    assert_eq!(nature([vec![0; 4096], b"x".to_vec()].concat()), Nature::Other);
+    assert!(recognise(&[0; 512], "disk.img").is_none());
+    assert!(recognise(&[0; 512], "A.TAR").is_some());
 }

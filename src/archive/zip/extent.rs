@@ -9,6 +9,7 @@ use crate::archive::zip::directory::{
     read_exact, split, u16_at, u32_at,
 };
 use crate::archive::zip::fields;
+use crate::archive::zip::partial::next_start;
 use crate::model::printable;
 
 /// A local header without its name.
@@ -227,6 +228,29 @@ pub(crate) fn cover(
         return Err(damaged("a member reaches into the directory"));
     }
     Ok(unused + gap(directory, reader, over, directory.start)?)
+}
+
+/// Whether `extents`, of some members, are parts of the file that do not reach into the next ones
+/// and leave no member unlisted before these.
+pub(crate) fn apart(
+    directory: &Directory,
+    reader: &mut SpoolReader,
+    extents: &[Extent],
+) -> Result<(), UnpackError> {
+    let mut starts = Vec::new();
+    directory.entries(&mut reader.clone(), |entry| {
+        starts.push(entry.header);
+        Ok(())
+    })?;
+    starts.sort_unstable();
+    for extent in extents {
+        let next = next_start(&starts, extent.start, directory);
+        if extent.end > next {
+            return Err(damaged("its members overlap, as in a zip bomb"));
+        }
+        no_header_between(reader, extent.end, next)?;
+    }
+    Ok(())
 }
 
 /// How many bytes stand between `over`, where a member ends, and `next`, where another part

@@ -8,11 +8,14 @@ use crate::archive::contract::{Indexed, Partial, Place, UnpackError};
 use crate::archive::limits::Meter;
 use crate::archive::options::ArchiveOptions;
 use crate::archive::spool_reader::SpoolReader;
-use crate::archive::zip::directory::damaged;
+use crate::archive::zip::directory::{Directory, damaged};
 use crate::archive::zip::end;
 
 /// How far beyond a member its reader may look, for what follows it.
 const BEYOND_BYTES: u64 = 32;
+/// What stands beside a member's content and name: its header, a data descriptor, and by how much
+/// the extra field of the header is usually larger than in the directory.
+const BESIDE_BYTES: u64 = 30 + 24 + 56;
 
 impl Partial for Zip {
     fn expects(&self, name: &str) -> bool {
@@ -56,16 +59,22 @@ impl Partial for Zip {
         // A member ends before the next one begins, whatever their order in the directory.
         let mut starts: Vec<u64> = entries.iter().map(|entry| entry.header).collect();
         starts.sort_unstable();
+        if starts.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err(damaged("two of its members are in one place, so that all is to be read"));
+        }
         let place = |(index, entry): (usize, &_)| {
             let entry: &super::ZipEntry = entry;
-            let next = starts
-                .get(starts.partition_point(|start| *start <= entry.header))
-                .copied()
-                .unwrap_or(directory.start);
+            let next = next_start(&starts, entry.header, &directory);
+            let taken = entry.packed.saturating_add(BESIDE_BYTES)
+                + (entry.raw_name.len() + entry.extra.len()) as u64;
+            let least = entry.packed.saturating_add(30 + entry.raw_name.len() as u64);
+            let room = next.saturating_sub(entry.header);
             let end = next.saturating_add(BEYOND_BYTES).min(directory.start).max(entry.header);
             Place {
                 member: member(index, decoding.name(entry), entry),
                 bytes: entry.header..end,
+                // A member that reaches into the next one is another matter for who reads all.
+                may_hide: room > taken || room < least,
                 crc32: Some(entry.crc),
             }
         };
@@ -81,4 +90,10 @@ impl Partial for Zip {
     ) -> Result<Arc<dyn Indexed>, UnpackError> {
         Ok(Arc::new(ZipOpened::new(archive, options, meter, Some(wanted))?))
     }
+}
+
+/// Where the part begins that follows the member at `header`: the next member, or the directory.
+pub(super) fn next_start(starts: &[u64], header: u64, directory: &Directory) -> u64 {
+    let next = starts.partition_point(|start| *start <= header);
+    starts.get(next).copied().unwrap_or(directory.start)
 }

@@ -16,13 +16,15 @@ use tokio_util::either::Either;
 
 use super::control::{DemoFtpControl, DemoFtpWire, Flow};
 use super::lines;
-use super::script::{DeadPorts, DemoFtpFault, DemoFtpHook};
+use super::script::{DeadPorts, DemoFtpAnnounces, DemoFtpFault, DemoFtpHook};
 use super::tree::{DemoFtpEntry, DemoFtpKind, absolute};
 
 /// How long a client may take to come to the port that it asked for.
 const ARRIVAL: Duration = Duration::from_secs(10);
 /// How long a client may leave data untaken.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// How long a refusal takes that is late.
+const LATE: Duration = Duration::from_secs(2);
 /// Bytes that are read from the disk at once.
 const CHUNK: u64 = 256 * 1024;
 
@@ -65,7 +67,19 @@ impl DemoFtpControl {
     }
 
     /// The client's data connection; encrypted, if the client asked for that.
-    async fn data(&mut self) -> io::Result<DemoFtpWire> {
+    async fn data(&mut self, announcement: &str) -> io::Result<DemoFtpWire> {
+        let announces = self.shared.options.script.announces;
+        if announces == DemoFtpAnnounces::Early {
+            self.say(announcement).await?;
+        }
+        let wire = self.accepted().await?;
+        if announces == DemoFtpAnnounces::Late {
+            self.say(announcement).await?;
+        }
+        Ok(wire)
+    }
+
+    async fn accepted(&mut self) -> io::Result<DemoFtpWire> {
         let listener = self.passive.take().ok_or(io::ErrorKind::NotConnected)?;
         let stream = timeout(ARRIVAL, async {
             loop {
@@ -142,7 +156,6 @@ impl DemoFtpControl {
         if self.passive.is_none() {
             return self.next("425 Use EPSV or PASV first.").await;
         }
-        self.say("150 Here comes the directory.").await?;
         let sent = self.send_list(verb, all, itself, &entries).await;
         match (sent, self.shared.options.script.listing_reply) {
             (Err(error), _) if error.kind() == io::ErrorKind::Unsupported => self.too_new().await,
@@ -159,7 +172,7 @@ impl DemoFtpControl {
         itself: Option<DemoFtpEntry>,
         entries: &[DemoFtpEntry],
     ) -> io::Result<()> {
-        let mut data = self.data().await?;
+        let mut data = self.data("150 Here comes the directory.").await?;
         let (format, now) = (self.shared.options.script.listing, OffsetDateTime::now_utc());
         let mut text = Vec::new();
         if let Some(itself) = itself {
@@ -226,6 +239,9 @@ impl DemoFtpControl {
             .cloned()
             .and_then(|fault| self.passing(fault, &path));
         if let Some(reply) = fault.as_ref().and_then(|fault| self.refusal(fault, &path)) {
+            if matches!(fault, Some(DemoFtpFault::RefuseLate(_))) {
+                tokio::time::sleep(LATE).await;
+            }
             self.passive = None;
             return self.send(reply.as_bytes()).await.map(|()| Flow::Next);
         }
@@ -255,8 +271,7 @@ impl DemoFtpControl {
         if self.passive.is_none() {
             return self.next("425 Use EPSV or PASV first.").await;
         }
-        self.say("150 Here comes the file.").await?;
-        let mut data = match self.data().await {
+        let mut data = match self.data("150 Here comes the file.").await {
             Ok(data) => data,
             Err(error) if error.kind() == io::ErrorKind::Unsupported => {
                 return self.too_new().await;
@@ -283,7 +298,7 @@ impl DemoFtpControl {
 
     fn refusal(&self, fault: &DemoFtpFault, path: &[u8]) -> Option<&'static str> {
         match fault {
-            DemoFtpFault::Refuse(reply) => Some(reply),
+            DemoFtpFault::Refuse(reply) | DemoFtpFault::RefuseLate(reply) => Some(reply),
             DemoFtpFault::RefuseTimes(times, reply) => {
                 let mut played = self.shared.played.lock().ok()?;
                 let count = played.entry(path.to_vec()).or_default();

@@ -48,6 +48,8 @@ pub struct DemoFtpScript {
     /// Said instead of the closing reply when a data connection speaks TLS 1.3, which is closed at
     /// once; an empty one closes the control connection, too.
     pub tls_1_3_data: Option<&'static str>,
+    /// When 150 is said.
+    pub announces: DemoFtpAnnounces,
     /// Whether encrypted data ends without TLS's own sign of the end.
     pub rude_tls: bool,
 }
@@ -82,6 +84,18 @@ pub enum ListFormat {
     Vms,
     /// As nothing known.
     Garbage,
+}
+
+/// When the reply comes that announces data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DemoFtpAnnounces {
+    /// Before the data connection is looked at.
+    #[default]
+    Early,
+    /// When the data connection is there and encrypted.
+    Late,
+    /// Not at all.
+    Never,
 }
 
 /// Which passive ports nobody listens on.
@@ -132,6 +146,8 @@ pub enum DemoFtpFault {
     Twice226,
     /// This reply (with its CR LF) instead of the data.
     Refuse(&'static str),
+    /// As [`DemoFtpFault::Refuse`], after two seconds.
+    RefuseLate(&'static str),
     /// This reply instead of the data, so many times; then the data.
     RefuseTimes(u64, &'static str),
     /// A kilobyte each time that this long has passed.

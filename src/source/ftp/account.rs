@@ -107,6 +107,8 @@ pub(crate) struct Learned {
     pub ways: Ways,
     /// Commands over which it ends the connection.
     pub fatal: FatalCommands,
+    /// It encrypts data connections before it announces data, or does not announce it.
+    pub(super) encrypts_first: AtomicBool,
     /// It sends data without the reply that announces it (150).
     pub begins_unsaid: AtomicBool,
     /// Bytes that arrived on its data connections so far.

@@ -202,12 +202,13 @@ impl FtpClient {
         let exchange = async {
             let first = async {
                 self.control.send(lines).await?;
-                self.control.reply().await
+                self.control.answer_to(lines[0].as_ref()).await
             };
             let mut replies = vec![answer(scene, patience, first).await?];
-            while replies.len() < lines.len() {
+            for line in &lines[1..] {
                 let patience = if known { patience } else { patience.min(DOUBT) };
-                replies.push(answer(scene, patience, self.control.reply()).await?);
+                let reply = self.control.answer_to(line.as_ref());
+                replies.push(answer(scene, patience, reply).await?);
             }
             Ok(replies)
         };

@@ -45,12 +45,14 @@ pub(crate) struct FtpControl {
     stream: FtpStream,
     /// What came and was not read as a reply yet.
     inbox: BytesMut,
+    /// Whether the last reply said that a command is done, and nothing else.
+    was_done: bool,
 }
 
 impl FtpControl {
     /// Over a connection on which nothing was said yet.
     pub fn new(stream: FtpStream) -> Self {
-        Self { stream, inbox: BytesMut::new() }
+        Self { stream, inbox: BytesMut::new(), was_done: false }
     }
 
     /// The TCP connection below.
@@ -73,9 +75,33 @@ impl FtpControl {
     /// What came that nobody asked for, as far as it is here: then no later reply can be told to be
     /// the answer to its question. The last words of a server that goes away are none of it.
     fn stray(&mut self) -> Option<FtpReply> {
+        self.drop_repeated();
         let is_stray =
             self.has_more() && !self.inbox.starts_with(b"421") && !left_out!("replies-in-step");
         is_stray.then(|| FtpReply::of(&self.inbox[..self.inbox.len().min(READ_AT_ONCE)]))
+    }
+
+    /// Takes away replies that say "done" once more after such a one: whichever of them answers the
+    /// last command, it is done.
+    fn drop_repeated(&mut self) {
+        while self.was_done && self.has_more() {
+            let Some(end) = self.inbox.iter().position(|b| *b == b'\n') else { return };
+            let reply = FtpReply::of(&self.inbox[..=end]);
+            if !reply.says_done_alone() {
+                return;
+            }
+            self.drop_reply(&reply);
+            self.inbox.advance(end + 1);
+        }
+    }
+
+    fn drop_reply(&self, reply: &FtpReply) {
+        let peer = self.tcp().peer_addr().ok();
+        tracing::debug!(
+            ?peer,
+            reply = reply.text(),
+            "The server said twice that a command is done."
+        );
     }
 
     /// Whether more is here than was read as replies.
@@ -128,6 +154,8 @@ impl FtpControl {
     pub async fn reply(&mut self) -> Result<FtpReply, Broken> {
         // Where the next line begins, and where a line ends that may have been the last.
         let (mut read, mut doubtful) = (0, None);
+        // How many bytes of text came before the reply.
+        let mut chatter = 0;
         loop {
             if read == 0 {
                 self.drop_noise();
@@ -136,34 +164,59 @@ impl FtpControl {
                 self.inbox[read..].iter().position(|b| *b == b'\n').map(|at| read + at + 1)
             {
                 match place(&self.inbox, read..end)? {
-                    LinePlace::Last => return Ok(FtpReply::of(&self.inbox.split_to(end))),
+                    LinePlace::Last => return Ok(self.taken(end)),
                     LinePlace::PerhapsLast => doubtful = doubtful.or(Some(end)),
                     LinePlace::Within => {}
+                    LinePlace::Before => {
+                        self.inbox.advance(end);
+                        chatter += end;
+                        continue;
+                    }
                 }
                 read = end;
                 continue;
             }
-            if self.inbox.len() > REPLY_LIMIT {
+            if self.inbox.len() + chatter > REPLY_LIMIT {
                 return Err(Broken::TooLong(REPLY_LIMIT));
             }
             self.inbox.reserve(READ_AT_ONCE);
             let reading = self.stream.read_buf(&mut self.inbox);
-            let Some(end) = doubtful else {
+            if doubtful.is_none() && chatter == 0 {
                 if reading.await.map_err(Broken::Io)? == 0 {
                     return Err(Broken::Io(io::ErrorKind::UnexpectedEof.into()));
                 }
                 continue;
-            };
-            if !matches!(timeout(MORE_LINES_COME, reading).await, Ok(Ok(1..))) {
-                return Ok(FtpReply::of(&self.inbox.split_to(end)));
             }
+            if !matches!(timeout(MORE_LINES_COME, reading).await, Ok(Ok(1..))) {
+                return doubtful.map(|end| self.taken(end)).ok_or(Broken::Nonsense);
+            }
+        }
+    }
+
+    /// The reply that ends there.
+    fn taken(&mut self, end: usize) -> FtpReply {
+        let reply = FtpReply::of(&self.inbox.split_to(end));
+        self.was_done = reply.says_done_alone();
+        reply
+    }
+
+    /// The next reply that may answer `line`. Where `line` asks for a value, one that says "done"
+    /// after another one that did is none: the server said it twice.
+    pub async fn answer_to(&mut self, line: &[u8]) -> Result<FtpReply, Broken> {
+        loop {
+            let was_done = self.was_done && asks_for_a_value(line);
+            let reply = self.reply().await?;
+            if !(was_done && reply.says_done_alone()) {
+                return Ok(reply);
+            }
+            self.drop_reply(&reply);
         }
     }
 
     /// Sends a line and reads the reply to it.
     pub async fn ask(&mut self, line: &[u8]) -> Result<FtpReply, Broken> {
         self.send(&[line]).await?;
-        self.reply().await
+        self.answer_to(line).await
     }
 
     /// [`FtpControl::ask`], with any other reply than these an error.
@@ -191,9 +244,17 @@ fn write_line(bytes: &mut Vec<u8>, line: &[u8]) -> Result<(), Broken> {
     Ok(())
 }
 
+/// Whether no server answers `line` by "done": what it asks for stands in the answer.
+fn asks_for_a_value(line: &[u8]) -> bool {
+    let verb = line.split(|b| *b == b' ').next().unwrap_or_default();
+    [&b"SIZE"[..], b"MDTM", b"EPSV", b"PASV"].contains(&verb)
+}
+
 /// Where a line stands in its reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LinePlace {
+    /// Text before it, as a wrapper around the server says: other clients skip it.
+    Before,
     Within,
     /// The last line, unless a line with the code of the first one follows.
     PerhapsLast,
@@ -211,12 +272,18 @@ fn place(reply: &[u8], line: std::ops::Range<usize>) -> Result<LinePlace, Broken
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let coded = line.len() >= 3 && line[..3].iter().all(u8::is_ascii_digit);
     match line.get(3) {
-        _ if first && !coded => Err(Broken::Nonsense),
+        _ if first && !coded && speaks_otherwise(line) => Err(Broken::Nonsense),
+        _ if first && !coded => Ok(LinePlace::Before),
         None if first => Ok(LinePlace::Last),
         Some(b' ') if coded && line[..2] == reply[..2] => Ok(LinePlace::Last),
         Some(b' ') if coded => Ok(LinePlace::PerhapsLast),
         _ => Ok(LinePlace::Within),
     }
+}
+
+/// Whether a line is the first word of another protocol.
+fn speaks_otherwise(line: &[u8]) -> bool {
+    [&b"SSH-"[..], b"HTTP/", b"* OK", b"+OK", b"RFB "].iter().any(|word| line.starts_with(word))
 }
 
 #[cfg(test)]
@@ -307,10 +374,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn text_before_a_reply_is_skipped() {
+        check(
+            b"Warning: low disk\r\nsee the log\r\n220 hi\r\nWarning\r\n331 who\r\n",
+            &[(220, "220 hi"), (331, "331 who")],
+            "unexpected end of file",
+        )
+        .await;
+    }
+
+    #[tokio::test]
     async fn what_is_no_reply_ends_the_connection() {
         let nonsense = "the server sent a reply that the protocol does not know";
         check(b"220 hi\r\nhello\r\n", &[(220, "220 hi")], nonsense).await;
         check(b"\xff\xf1220 hi\r\n", &[], nonsense).await;
+        check(b"SSH-2.0-x\r\n220 hi\r\n", &[], nonsense).await;
         check(b"2x0 hi\r\n", &[], nonsense).await;
     }
 

@@ -153,7 +153,8 @@ impl<'a> FtpReading<'a> {
                 }
                 Ok(())
             }
-            Some(Err(Broken::Refused(reply))) => {
+            // 421 tells of the connection, not of the transfer: a server may find it idle meanwhile.
+            Some(Err(Broken::Refused(reply))) if !(whole && reply.code == 421) => {
                 Err(self.client.step_down(unfinished(scene, &reply, at)))
             }
             None | Some(Err(_)) if whole => {

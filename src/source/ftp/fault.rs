@@ -99,6 +99,12 @@ impl FtpReply {
         matches!(self.code, 200 | 225 | 226 | 250 | 257)
     }
 
+    /// It says that a command is done, and nothing else: it is the same whichever command that was.
+    pub(super) fn says_done_alone(&self) -> bool {
+        let is_one_line = self.body.iter().filter(|b| **b == b'\n').count() <= 1;
+        matches!(self.code, 200 | 225 | 226 | 250) && is_one_line
+    }
+
     /// The command failed, and the session goes on.
     pub fn is_error(&self) -> bool {
         matches!(self.code, 400..=420 | 422..=599) && !self.dying()
@@ -228,7 +234,13 @@ impl Scene<'_> {
             // A reply that answers an earlier question: nothing on this connection can be trusted
             // any more.
             _ => self
-                .fault(Class::Protocol, format!("the replies are out of step: {text}"))
+                .fault(
+                    Class::Protocol,
+                    format!(
+                        "the replies are out of step, as where a server answers a command twice: \
+                        {text}"
+                    ),
+                )
                 .transient(true),
         }
     }

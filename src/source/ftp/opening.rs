@@ -25,6 +25,8 @@ use crate::source::finding::{Tell, resolved};
 /// How often a connection may be lost over commands that a session can do without: each of three
 /// twice, but for those that are sent together.
 const MOST_LOST: usize = 4;
+/// So many greetings after the first one are passed over.
+const MOST_GREETINGS: usize = 64;
 
 impl FtpClient {
     /// Connects and logs in, and tells of each. Once, unless the server ends the connection over
@@ -129,7 +131,10 @@ impl FtpClient {
     async fn credentials(&mut self, account: &FtpAccount) -> Result<(), Broken> {
         let user = [b"USER ", account.user.as_bytes()].concat();
         let password = [b"PASS ", account.password.reveal().as_bytes()].concat();
-        let mut reply = self.control.expect(&user, &[230, 232, 331, 332]).await?;
+        let mut reply = first_answer(&mut self.control, &user).await?;
+        if !matches!(reply.code, 230 | 232 | 331 | 332) {
+            return Err(Broken::Refused(reply));
+        }
         if reply.code == 331 {
             reply = self.control.expect(&password, &[202, 230, 232, 332]).await?;
         }
@@ -301,12 +306,25 @@ async fn greeted(mut control: FtpControl) -> Result<(FtpControl, FtpReply), Brok
     if greeting.code == 220 { Ok((control, greeting)) } else { Err(Broken::Refused(greeting)) }
 }
 
+/// The reply to the first command after the greeting. Some servers greet by several replies.
+async fn first_answer(control: &mut FtpControl, line: &[u8]) -> Result<FtpReply, Broken> {
+    let mut reply = control.ask(line).await?;
+    for _ in 0..MOST_GREETINGS {
+        if reply.code != 220 {
+            break;
+        }
+        reply = control.reply().await?;
+    }
+    Ok(reply)
+}
+
 /// `AUTH TLS`, and all that has to follow.
 async fn encrypted(
     (mut control, greeting): (FtpControl, FtpReply),
     tls: &Connector,
 ) -> Result<(FtpControl, FtpReply), Broken> {
-    if let Err(Broken::Refused(reply)) = control.expect(b"AUTH TLS", &[234]).await {
+    let reply = first_answer(&mut control, b"AUTH TLS").await?;
+    if reply.code != 234 {
         // Servers of before RFC 4217 know the same under the name of SSL.
         let knows = reply.is_error() && control.ask(b"AUTH SSL").await?.code == 234;
         if !knows {

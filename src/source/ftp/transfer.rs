@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
@@ -19,13 +20,18 @@ use crate::model::failure::{Class, Failure};
 use crate::source::contract::SourceError;
 
 /// How long a refusal may take to follow the end of the data connection that it is about.
-const REPLY_COMES: std::time::Duration = std::time::Duration::from_secs(1);
+const REPLY_COMES: Duration = Duration::from_secs(1);
+/// So long the reply that announces encrypted data is waited for before encryption begins without
+/// it: the server may send none, or send it when the connection is encrypted.
+const ANNOUNCED: Duration = Duration::from_secs(1);
 
 /// A data connection.
 #[derive(Debug)]
 pub(crate) struct FtpTransfer {
     stream: FtpStream,
     beginning: TransferStart,
+    /// Whether a byte was read.
+    has_data: bool,
 }
 
 /// How a transfer began.
@@ -33,7 +39,7 @@ pub(crate) struct FtpTransfer {
 enum TransferStart {
     /// With the reply that announces data.
     Said,
-    /// With data.
+    /// With data, or with their encryption.
     Unsaid,
     /// With data, and with this reply, which ends the transfer.
     Ended(FtpReply),
@@ -45,7 +51,10 @@ impl AsyncRead for FtpTransfer {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        self.has_data |= buf.filled().len() > before;
+        polled
     }
 }
 
@@ -171,11 +180,44 @@ impl FtpClient {
             self.enter(line, offset, door).await?
         };
         let beginning = self.believed(&data, beginning).await?;
-        let stream = match &self.connector {
-            Some(tls) => Either::Right(tls.connect(data).await.map_err(at(Stage::Reached))?),
-            None => Either::Left(data),
-        };
-        Ok(FtpTransfer { stream, beginning })
+        let (stream, beginning) = self.encrypted(data, beginning).await?;
+        Ok(FtpTransfer { stream, beginning, has_data: false })
+    }
+
+    /// The data connection as it is to be read. Where no reply announced the transfer, one may come
+    /// while the connection is encrypted.
+    async fn encrypted(
+        &mut self,
+        data: TcpStream,
+        beginning: TransferStart,
+    ) -> Result<(FtpStream, TransferStart), Stuck> {
+        let Some(tls) = &self.connector else { return Ok((Either::Left(data), beginning)) };
+        let handshake = tls.connect(data);
+        tokio::pin!(handshake);
+        let mut beginning = beginning;
+        if matches!(beginning, TransferStart::Unsaid) {
+            let answer = self.control.reply();
+            tokio::pin!(answer);
+            tokio::select! {
+                biased;
+                stream = &mut handshake => match stream {
+                    Ok(stream) => {
+                        self.account.learned.encrypts_first.store(true, Ordering::Relaxed);
+                        return Ok((Either::Right(stream), beginning));
+                    }
+                    Err(error) => {
+                        // A refusal tells more.
+                        if let Ok(reply) = timeout(REPLY_COMES, answer).await {
+                            announced(reply)?;
+                        }
+                        return Err((Stage::Reached, error));
+                    }
+                },
+                reply = &mut answer => beginning = announced(reply)?,
+            }
+        }
+        let stream = handshake.await.map_err(at(Stage::Reached))?;
+        Ok((Either::Right(stream), beginning))
     }
 
     /// The end of a transfer that was not announced is believed if there are data, or if this
@@ -216,11 +258,11 @@ impl FtpClient {
                 .map_err(at(Stage::Reached))?;
         }
         self.control.send(&[line]).await.map_err(at(Stage::Reached))?;
-        let is_clear = self.connector.is_none();
+        let unsaid = self.unsaid();
         let beginning = tokio::select! {
             biased;
             reply = self.control.reply() => begun(reply)?,
-            true = bytes_come(&data), if is_clear => TransferStart::Unsaid,
+            () = unsaid.begins(&data) => TransferStart::Unsaid,
         };
         Ok((data, beginning))
     }
@@ -248,7 +290,7 @@ impl FtpClient {
             }
             entered.map_err(Broken::Io).map_err(at(Stage::ConnectingLate))
         };
-        let is_clear = self.connector.is_none();
+        let unsaid = self.unsaid();
         let answer = self.control.reply();
         tokio::pin!(entering, answer);
         let judged = |reply: Result<FtpReply, Broken>| {
@@ -269,10 +311,21 @@ impl FtpClient {
                 let beginning = tokio::select! {
                     biased;
                     reply = &mut answer => judged(reply)?,
-                    true = bytes_come(&data), if is_clear => TransferStart::Unsaid,
+                    () = unsaid.begins(&data) => TransferStart::Unsaid,
                 };
                 Ok((data, beginning))
             }
+        }
+    }
+
+    /// When a transfer begins that no reply announces.
+    fn unsaid(&self) -> UnsaidStart {
+        if self.connector.is_none() {
+            UnsaidStart::WithData
+        } else if self.account.learned.encrypts_first.load(Ordering::Relaxed) {
+            UnsaidStart::After(Duration::ZERO)
+        } else {
+            UnsaidStart::After(ANNOUNCED)
         }
     }
 
@@ -324,7 +377,7 @@ impl FtpClient {
             // The server waits for our end of an encrypted connection; one that is gone already is
             // as good.
             drop(transfer.stream.shutdown().await);
-            let FtpTransfer { stream, beginning } = transfer;
+            let FtpTransfer { stream, beginning, has_data } = transfer;
             drop(stream);
             let (said, mut reply) = match beginning {
                 // A server that announces this transfer all the same has ended another one.
@@ -335,7 +388,13 @@ impl FtpClient {
                 TransferStart::Said => (true, self.control.reply().await?),
                 TransferStart::Unsaid => {
                     let reply = self.control.reply().await?;
-                    ((100..200).contains(&reply.code), reply)
+                    let said = (100..200).contains(&reply.code);
+                    let known = self.account.learned.begins_unsaid.load(Ordering::Relaxed);
+                    if !said && self.connector.is_some() && !has_data && !known {
+                        // It may be about an earlier transfer.
+                        return Err(Broken::Refused(reply));
+                    }
+                    (said, reply)
                 }
             };
             if !said {
@@ -369,6 +428,35 @@ fn begun(reply: Result<FtpReply, Broken>) -> Result<TransferStart, Stuck> {
     }
 }
 
+/// What a reply begins that comes while the data connection is encrypted. One that ends the
+/// transfer may be about an earlier one.
+fn announced(reply: Result<FtpReply, Broken>) -> Result<TransferStart, Stuck> {
+    match begun(reply)? {
+        TransferStart::Ended(reply) => Err((Stage::Reached, Broken::Refused(reply))),
+        beginning => Ok(beginning),
+    }
+}
+
+/// When a transfer begins that no reply announces.
+#[derive(Clone, Copy, Debug)]
+enum UnsaidStart {
+    /// With its first byte.
+    WithData,
+    /// After so long: the server waits for encryption.
+    After(Duration),
+}
+
+impl UnsaidStart {
+    /// Returns when it begins.
+    async fn begins(self, data: &TcpStream) {
+        match self {
+            UnsaidStart::WithData if bytes_come(data).await => {}
+            UnsaidStart::WithData => std::future::pending().await,
+            UnsaidStart::After(time) => tokio::time::sleep(time).await,
+        }
+    }
+}
+
 /// Whether a byte comes before the connection ends.
 async fn bytes_come(data: &TcpStream) -> bool {
     matches!(data.peek(&mut [0]).await, Ok(1))
@@ -383,7 +471,10 @@ fn may_change_door(error: &Broken, stage: Stage) -> bool {
     match (error, stage) {
         // The server named a port that cannot be reached, and waits for the next command.
         (Broken::Io(_), Stage::Connecting) => true,
-        (Broken::Refused(reply), Stage::Asking) => reply.code != 421 && !reply.dying(),
+        // 226 and 250 answer an earlier command.
+        (Broken::Refused(reply), Stage::Asking) => {
+            !matches!(reply.code, 421 | 226 | 250) && !reply.dying()
+        }
         (Broken::Nonsense, Stage::Asking) => true,
         _ => false,
     }

@@ -251,6 +251,11 @@ impl PartialWork<'_> {
         found: &PartialFound,
         selection: &Selection,
     ) -> Result<Option<Spool>, Stop> {
+        if may_hide(&found.places, &selection.wanted) {
+            tracing::debug!(path = %self.file.path, "An archive is not read in parts: bytes between \
+                its members may hold others, which only who reads all would see.");
+            return Ok(None);
+        }
         let ranges = missing(found, &selection.wanted);
         let bytes: u64 = ranges.iter().map(|range| range.end - range.start).sum();
         let there: u64 = found.parts.iter().map(|(_, bytes)| bytes.len() as u64).sum();
@@ -371,6 +376,14 @@ fn has_archive_extension(file_name: &str) -> bool {
     ];
     let extension = file_name.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
     extension.is_some_and(|extension| EXTENSIONS.contains(&extension.as_str()))
+}
+
+/// Whether bytes before the members, or beside those that are not read, may hold members that the
+/// directory does not list. What is read is checked for them.
+fn may_hide(places: &[Place], wanted: &[bool]) -> bool {
+    let first = places.iter().map(|place| place.bytes.start).min();
+    first.is_some_and(|first| first > 0)
+        || places.iter().zip(wanted).any(|(place, wanted)| place.may_hide && !wanted)
 }
 
 /// The parts of the file that hold wanted members and were not read yet, in order, those that lie

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::super::tls::{self, MaxVersion, Tls};
 use super::*;
-use crate::demo::ftp::script::DemoFtpFault;
+use crate::demo::ftp::script::{DemoFtpAnnounces, DemoFtpFault};
 use crate::demo::ftp::shared::{ServerTls, TlsStart};
 use crate::model::hex;
 use crate::source::ftp::tls::FtpTrust;
@@ -315,4 +315,31 @@ async fn a_server_that_shows_the_authority_of_tls_ca_file_itself() {
             }
         }
     }
+}
+
+/// Some begin without a word, some say 150 when the connection is encrypted.
+#[tokio::test]
+async fn encrypted_data_that_no_reply_announces_are_read() {
+    for announces in [DemoFtpAnnounces::Never, DemoFtpAnnounces::Late] {
+        for version in [MaxVersion::V1_2, MaxVersion::V1_3] {
+            let script = DemoFtpScript { announces, ..DemoFtpScript::default() };
+            check_works(TlsStart::Explicit, script, Certified::trusted, version).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_that_is_late_is_one_all_the_same() {
+    let certified = Certified::good();
+    let script = DemoFtpScript {
+        announces: DemoFtpAnnounces::Never,
+        files: [(b"a.bin".to_vec(), DemoFtpFault::RefuseLate("550 No such file.\r\n"))].into(),
+        ..DemoFtpScript::default()
+    };
+    let world =
+        world(&certified, TlsStart::Explicit, script, certified.trusted(), MaxVersion::V1_3).await;
+    let mut session = world.session().await;
+    let refused = fetch(&mut session, &file("/a.bin", 100_000), 0).await;
+    check_error(refused, Class::NotFound, false);
+    assert_eq!(fetch(&mut session, &file("/sub/b.txt", 5), 0).await.unwrap(), b"hello");
 }

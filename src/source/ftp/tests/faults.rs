@@ -71,9 +71,7 @@ async fn a_closing_reply_that_is_late_or_comes_twice() {
     assert_eq!(list(&mut session, "/").await.unwrap().len(), 3);
     let (result, _world, mut session) = fetched(DemoFtpFault::Twice226, Some(WHOLE)).await;
     assert_eq!(result.unwrap(), content(100_000));
-    let text =
-        check_error(soon(session.stat(&RemotePath::from("/a.bin"))).await, Class::Protocol, true);
-    assert!(text.contains("out of step"), "{text}");
+    assert!(soon(session.stat(&RemotePath::from("/a.bin"))).await.unwrap().is_some());
 }
 
 #[tokio::test]

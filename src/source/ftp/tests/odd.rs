@@ -175,3 +175,95 @@ async fn an_empty_level_of_names_of_a_mainframe_is_an_empty_folder() {
         assert_eq!(list(&mut server.session().await, "/out").await.unwrap(), []);
     }
 }
+
+#[tokio::test]
+async fn commands_that_are_answered_twice_are_done_once() {
+    let both = [("250 ok\r\n250 ok", "226 done\r\n226 done"), ("250 a\r\n250 b", "226 x\r\n226 y")];
+    for (cwd, end) in both {
+        let server = Scripted::new(move |line| match line.split(' ').next().unwrap_or_default() {
+            "CWD" => Said::Reply(cwd),
+            "LIST" => Said::Ends(LINES, end),
+            "RETR" => Said::Ends("hello\n", end),
+            _ => Said::Usual,
+        })
+        .await;
+        let mut session = server.session().await;
+        for dir in ["/out", "/in", "/out"] {
+            assert_eq!(list(&mut session, dir).await.unwrap().len(), 1, "{cwd}");
+            let file = file("/out/a.csv", 6);
+            assert_eq!(fetch(&mut session, &file, 0).await.unwrap(), b"hello\n", "{cwd}");
+        }
+        assert_eq!(server.times("USER"), 1, "{cwd}");
+    }
+}
+
+#[tokio::test]
+async fn a_second_answer_that_comes_with_the_next_one() {
+    let server = Scripted::new(|line| match line {
+        "CWD /out" => Said::Late("250 ok", "250 ok"),
+        "LIST" | "LIST -a" => Said::Data(LINES),
+        _ => Said::Usual,
+    })
+    .await;
+    let mut session = server.session().await;
+    for _ in 0..3 {
+        assert_eq!(list(&mut session, "/out").await.unwrap().len(), 1);
+    }
+    assert_eq!((server.times("USER"), server.times("PASV")), (1, 0));
+}
+
+#[tokio::test]
+async fn an_answer_to_another_question_is_never_passed_over() {
+    // A refusal and then "done", or a value and then "done": nobody knows which is the answer.
+    for (verb, reply) in [
+        ("CWD", "550 no\r\n250 ok"),
+        ("CWD", "250 ok\r\n550 no"),
+        ("SIZE", "213 6\r\n250 ok"),
+        ("MDTM", "213 20240110101112\r\n213 20240110101112"),
+    ] {
+        let server = Scripted::new(move |line| match line.split(' ').next().unwrap_or_default() {
+            found if found == verb => Said::Reply(reply),
+            _ => Said::Usual,
+        })
+        .await;
+        let mut session = server.session().await;
+        let text = match verb {
+            "CWD" => {
+                let first = list(&mut session, "/out").await;
+                let second = list(&mut session, "/out").await;
+                check_error(first.and(second), Class::Protocol, true)
+            }
+            _ => {
+                let path = RemotePath::from("/out/a.csv");
+                check_error(soon(session.stat(&path)).await, Class::Protocol, true)
+            }
+        };
+        assert!(text.contains("out of step"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_greets_by_several_replies() {
+    for greeting in
+        ["220 hi\r\n220 there\r\n220 ready", "Starting up\r\n220 hi\r\nWarning\r\n220 x"]
+    {
+        let server = Scripted::greeting(greeting, |_| Said::Usual).await;
+        let mut session = server.session().await;
+        assert_eq!(list(&mut session, "/out").await.unwrap().len(), 2, "{greeting}");
+    }
+}
+
+#[tokio::test]
+async fn a_control_connection_that_is_found_idle_while_all_bytes_come() {
+    let server = Scripted::new(|line| match line.split(' ').next().unwrap_or_default() {
+        "RETR" => Said::Ends("hello\n", "421 Timeout: closing control connection"),
+        _ => Said::Usual,
+    })
+    .await;
+    let whole = fetch(&mut server.session().await, &file("/out/a.csv", 6), 0).await;
+    assert_eq!(whole.unwrap(), b"hello\n");
+    for size in [Some(7), None] {
+        let cut = fetch(&mut server.session().await, &file("/out/a.csv", size), 0).await;
+        check_error(cut, Class::Truncated, true);
+    }
+}

@@ -13,6 +13,8 @@ use super::*;
 pub enum Said {
     /// A reply.
     Reply(&'static str),
+    /// A reply, and another one when the next line was sent.
+    Late(&'static str, &'static str),
     /// Data, between 150 and 226.
     Data(&'static str),
     /// Data, between 150 and these words.
@@ -120,6 +122,7 @@ async fn serve(
     let mut stream = BufReader::new(stream);
     stream.write_all(format!("{greeting}\r\n").as_bytes()).await?;
     let (mut door, mut data_stream) = (None::<TcpListener>, None);
+    let mut late = None;
     loop {
         if port == Port::IsWaitedFor
             && let Some(listener) = door.take()
@@ -133,6 +136,9 @@ async fn serve(
         }
         let line = line.trim_end();
         seen.lock().unwrap().push(line.to_owned());
+        if let Some(late) = late.take() {
+            stream.write_all(format!("{late}\r\n").as_bytes()).await?;
+        }
         let said = match words(line) {
             Said::Usual => usual(line),
             said => said,
@@ -146,6 +152,10 @@ async fn serve(
             Said::Ends(..) | Said::Bare(..) => unreachable!("it was taken apart"),
             Said::HangsUp => return Ok(()),
             Said::Reply(reply) => format!("{reply}\r\n"),
+            Said::Late(reply, second) => {
+                late = Some(second);
+                format!("{reply}\r\n")
+            }
             Said::Usual => {
                 let listener = TcpListener::bind("127.0.0.1:0").await?;
                 let port = listener.local_addr()?.port();

@@ -134,17 +134,23 @@ async fn a_server_that_does_not_wait_at_its_port_is_asked_once_we_are_there() {
 
 #[tokio::test]
 async fn a_reply_too_many_never_gives_one_file_the_facts_of_another() {
-    for without in [vec![], vec!["MLST"]] {
-        let script = DemoFtpScript {
-            without,
-            listing_reply: Some("226 Done.\r\n226 Done.\r\n"),
-            ..DemoFtpScript::default()
-        };
+    let (done, value) = ("226 Done.\r\n226 Done.\r\n", "226 Done.\r\n213 7\r\n");
+    for (without, reply) in
+        [(vec![], done), (vec!["MLST"], done), (vec![], value), (vec!["MLST"], value)]
+    {
+        let script =
+            DemoFtpScript { without, listing_reply: Some(reply), ..DemoFtpScript::default() };
         let world = World::new(script).await;
         let mut session = world.session().await;
         assert_eq!(list(&mut session, "/").await.unwrap().len(), 3);
         let paths = ["/a.bin", "/empty", "/sub/b.txt"].map(RemotePath::from);
-        let text = check_error(soon(session.stat_ahead(&paths)).await, Class::Protocol, true);
+        let told = soon(session.stat_ahead(&paths)).await;
+        if reply == done {
+            let sizes = told.unwrap().into_iter().map(|file| file.and_then(|file| file.size));
+            assert!(sizes.eq([Some(100_000), Some(0), Some(5)]));
+            continue;
+        }
+        let text = check_error(told, Class::Protocol, true);
         assert!(text.contains("out of step"), "{text}");
     }
 }

@@ -54,7 +54,7 @@ async fn a_reply_too_many_spoils_the_answers_that_it_came_with() {
 
 #[tokio::test]
 async fn a_reply_that_nobody_asked_for_ends_the_session() {
-    let late = "250 done\r\n250 done again\r\n";
+    let late = "250 done\r\n550 done again\r\n";
     let world = World::new(replying("CWD", late, Vec::new())).await;
     let mut session = world.session().await;
     let text = check_error(list(&mut session, "/sub").await, Class::Protocol, true);
