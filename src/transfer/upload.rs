@@ -47,8 +47,8 @@ impl Arrived {
 }
 
 impl Arrived {
-    /// Its first bytes, and what it carries if it is no archive to us, as a program does; nothing of
-    /// what is one.
+    /// Its first bytes, and what it carries if it is no archive to us, as a program does; nothing
+    /// of what is one.
     pub fn look(&self) -> (&[u8], Option<Unread>) {
         match self {
             Arrived::Whole(whole) => {

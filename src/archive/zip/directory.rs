@@ -135,6 +135,13 @@ impl Directory {
         Ok(found)
     }
 
+    /// Where the part begins that follows the member at `header`: the next of the members that
+    /// begin at `starts`, in order, or the directory.
+    pub(crate) fn next_start(&self, starts: &[u64], header: u64) -> u64 {
+        let next = starts.partition_point(|start| *start <= header);
+        starts.get(next).copied().unwrap_or(self.start)
+    }
+
     /// `error`, or what is told of the archive is true: it is a part of several.
     pub fn judge(&self, error: UnpackError) -> UnpackError {
         match self.is_part && error.class() == Class::ArchiveDamaged {

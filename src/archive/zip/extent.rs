@@ -9,7 +9,6 @@ use crate::archive::zip::directory::{
     read_exact, split, u16_at, u32_at,
 };
 use crate::archive::zip::fields;
-use crate::archive::zip::partial::next_start;
 use crate::model::printable;
 
 /// A local header without its name.
@@ -244,7 +243,7 @@ pub(crate) fn apart(
     })?;
     starts.sort_unstable();
     for extent in extents {
-        let next = next_start(&starts, extent.start, directory);
+        let next = directory.next_start(&starts, extent.start);
         if extent.end > next {
             return Err(damaged("its members overlap, as in a zip bomb"));
         }

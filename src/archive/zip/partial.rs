@@ -8,7 +8,7 @@ use crate::archive::contract::{Indexed, Partial, Place, UnpackError};
 use crate::archive::limits::Meter;
 use crate::archive::options::ArchiveOptions;
 use crate::archive::spool_reader::SpoolReader;
-use crate::archive::zip::directory::{Directory, damaged};
+use crate::archive::zip::directory::damaged;
 use crate::archive::zip::end;
 
 /// How far beyond a member its reader may look, for what follows it.
@@ -64,7 +64,7 @@ impl Partial for Zip {
         }
         let place = |(index, entry): (usize, &_)| {
             let entry: &super::ZipEntry = entry;
-            let next = next_start(&starts, entry.header, &directory);
+            let next = directory.next_start(&starts, entry.header);
             let taken = entry.packed.saturating_add(BESIDE_BYTES)
                 + (entry.raw_name.len() + entry.extra.len()) as u64;
             let least = entry.packed.saturating_add(30 + entry.raw_name.len() as u64);
@@ -90,10 +90,4 @@ impl Partial for Zip {
     ) -> Result<Arc<dyn Indexed>, UnpackError> {
         Ok(Arc::new(ZipOpened::new(archive, options, meter, Some(wanted))?))
     }
-}
-
-/// Where the part begins that follows the member at `header`: the next member, or the directory.
-pub(super) fn next_start(starts: &[u64], header: u64, directory: &Directory) -> u64 {
-    let next = starts.partition_point(|start| *start <= header);
-    starts.get(next).copied().unwrap_or(directory.start)
 }

@@ -15,6 +15,7 @@ use tokio_util::either::Either;
 use super::fault::{Broken, FtpReply, Scene};
 use crate::failpoint::left_out;
 use crate::model::failure::Class;
+use crate::model::printable;
 use crate::source::contract::SourceError;
 
 /// The longest reply that is read, in bytes: a greeting or a list of features that never ends must
@@ -24,6 +25,8 @@ const REPLY_LIMIT: usize = 256 * 1024;
 const READ_AT_ONCE: usize = 4096;
 /// After a line that may have ended a reply of several lines, so long for another line to come.
 const MORE_LINES_COME: Duration = Duration::from_secs(2);
+/// The most characters of a line that is no reply that go into a message.
+const LINE_CHARS: usize = 100;
 /// The byte that begins a command of Telnet. Within a line it is doubled (RFC 959 §4.1.3, RFC 854).
 const IAC: u8 = 0xFF;
 
@@ -154,8 +157,8 @@ impl FtpControl {
     pub async fn reply(&mut self) -> Result<FtpReply, Broken> {
         // Where the next line begins, and where a line ends that may have been the last.
         let (mut read, mut doubtful) = (0, None);
-        // How many bytes of text came before the reply.
-        let mut chatter = 0;
+        // How many bytes of text came before the reply, and its last line.
+        let (mut chatter, mut text) = (0, BytesMut::new());
         loop {
             if read == 0 {
                 self.drop_noise();
@@ -168,7 +171,7 @@ impl FtpControl {
                     LinePlace::PerhapsLast => doubtful = doubtful.or(Some(end)),
                     LinePlace::Within => {}
                     LinePlace::Before => {
-                        self.inbox.advance(end);
+                        text = self.inbox.split_to(end);
                         chatter += end;
                         continue;
                     }
@@ -188,7 +191,7 @@ impl FtpControl {
                 continue;
             }
             if !matches!(timeout(MORE_LINES_COME, reading).await, Ok(Ok(1..))) {
-                return doubtful.map(|end| self.taken(end)).ok_or(Broken::Nonsense);
+                return doubtful.map(|end| self.taken(end)).ok_or_else(|| nonsense(&text));
             }
         }
     }
@@ -272,13 +275,21 @@ fn place(reply: &[u8], line: std::ops::Range<usize>) -> Result<LinePlace, Broken
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let coded = line.len() >= 3 && line[..3].iter().all(u8::is_ascii_digit);
     match line.get(3) {
-        _ if first && !coded && speaks_otherwise(line) => Err(Broken::Nonsense),
+        _ if first && !coded && speaks_otherwise(line) => Err(nonsense(line)),
         _ if first && !coded => Ok(LinePlace::Before),
         None if first => Ok(LinePlace::Last),
         Some(b' ') if coded && line[..2] == reply[..2] => Ok(LinePlace::Last),
         Some(b' ') if coded => Ok(LinePlace::PerhapsLast),
         _ => Ok(LinePlace::Within),
     }
+}
+
+fn nonsense(line: &[u8]) -> Broken {
+    let text: String = printable(line.trim_ascii()).chars().take(LINE_CHARS).collect();
+    Broken::Nonsense(match line.starts_with(b"SSH-") {
+        true => format!("`{text}`, as a server of SSH: its files are read by sftp://"),
+        false => format!("`{text}`"),
+    })
 }
 
 /// Whether a line is the first word of another protocol.
@@ -385,11 +396,13 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_no_reply_ends_the_connection() {
-        let nonsense = "the server sent a reply that the protocol does not know";
-        check(b"220 hi\r\nhello\r\n", &[(220, "220 hi")], nonsense).await;
-        check(b"\xff\xf1220 hi\r\n", &[], nonsense).await;
-        check(b"SSH-2.0-x\r\n220 hi\r\n", &[], nonsense).await;
-        check(b"2x0 hi\r\n", &[], nonsense).await;
+        let nonsense =
+            |line: &str| format!("the server sent a reply that the protocol does not know: {line}");
+        check(b"220 hi\r\nhello\r\n", &[(220, "220 hi")], &nonsense("`hello`")).await;
+        check(b"\xff\xf1220 hi\r\n", &[], &nonsense("`%FF%F1220 hi`")).await;
+        let ssh = "`SSH-2.0-x`, as a server of SSH: its files are read by sftp://";
+        check(b"SSH-2.0-x\r\n220 hi\r\n", &[], &nonsense(ssh)).await;
+        check(b"2x0 hi\r\n", &[], &nonsense("`2x0 hi`")).await;
     }
 
     #[tokio::test]

@@ -19,6 +19,8 @@ pub fn told(scene: Scene<'_>, reply: FtpReply) -> Result<FtpTold, SourceError> {
         213 => Ok(FtpTold::Value(reply.body.get(4..).unwrap_or_default().trim_ascii().to_vec())),
         _ if reply.not_understood() => Ok(FtpTold::NoSuchCommand),
         _ if reply.is_about_the_path() => Ok(FtpTold::Missing(reply)),
+        // Whatever else it refuses this command for: what the login may not ask, its listings tell.
+        530 | 532 | 534 => Ok(FtpTold::NoSuchCommand),
         _ => Err(scene.refused(&reply)),
     }
 }

@@ -153,7 +153,7 @@ impl<'a> FtpReading<'a> {
                 }
                 Ok(())
             }
-            // 421 tells of the connection, not of the transfer: a server may find it idle meanwhile.
+            // 421 tells of the connection, not of the transfer: it may be found idle meanwhile.
             Some(Err(Broken::Refused(reply))) if !(whole && reply.code == 421) => {
                 Err(self.client.step_down(unfinished(scene, &reply, at)))
             }

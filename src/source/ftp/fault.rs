@@ -133,9 +133,9 @@ pub(crate) enum Broken {
     /// What TLS itself says.
     #[error("{0}")]
     Tls(String),
-    /// With what is no reply.
-    #[error("the server sent a reply that the protocol does not know")]
-    Nonsense,
+    /// With this line, which is no reply.
+    #[error("the server sent a reply that the protocol does not know: {0}")]
+    Nonsense(String),
     /// With a reply that is longer than so many bytes.
     #[error("the server sent a reply larger than {0} bytes")]
     TooLong(usize),
@@ -251,7 +251,7 @@ impl Scene<'_> {
             Broken::Refused(reply) => self.refused(&reply),
             Broken::Io(error) => self.lost(&error),
             Broken::Tls(text) => self.fault(Class::Tls, printable(text.as_bytes())),
-            error @ (Broken::Nonsense | Broken::TooLong(_)) => {
+            error @ (Broken::Nonsense(_) | Broken::TooLong(_)) => {
                 self.fault(Class::Protocol, error.to_string())
             }
         }

@@ -17,6 +17,7 @@ pub fn line(line: &[u8]) -> FtpListingLine {
     };
     let line = line.strip_prefix(b" ").filter(has_kind).unwrap_or(line);
     let Some(blank) = end_of_facts(line) else { return FtpListingLine::Unparsed };
+    let blank = end_of_spaced_facts(line, blank);
     let facts = Facts::of(&line[..blank]);
     let name = line[blank + 1..].to_vec();
     match facts.kind {
@@ -48,6 +49,33 @@ fn end_of_facts(line: &[u8]) -> Option<usize> {
         at += end + 1;
     }
     Some(at)
+}
+
+/// Where the blank stands that ends the facts, of which the first one ends at `blank`. Some servers
+/// put a blank behind each: then the first one stands alone, and others follow that it does not
+/// tell.
+fn end_of_spaced_facts(line: &[u8], blank: usize) -> usize {
+    const KNOWN: [&[u8]; 6] = [b"type", b"size", b"modify", b"perm", b"unique", b"create"];
+    let name = |fact: &[u8]| {
+        let name = fact.split(|b| *b == b'=').next().unwrap_or_default();
+        name.trim_ascii().to_ascii_lowercase()
+    };
+    let mut names = vec![name(&line[..blank])];
+    let mut end = blank;
+    if line[..blank].iter().filter(|b| **b == b';').count() != 1 {
+        return end;
+    }
+    while let Some(over) = line[end + 1..].iter().position(|b| *b == b';') {
+        let over = end + 1 + over;
+        let told = name(&line[end + 1..over]);
+        if line.get(over + 1) != Some(&b' ') || !KNOWN.contains(&&told[..]) || names.contains(&told)
+        {
+            break;
+        }
+        names.push(told);
+        end = over + 1;
+    }
+    end
 }
 
 /// Whether this is a fact of which the value may hold blanks: a name's, or where a link leads to.
@@ -91,7 +119,7 @@ impl Facts {
         for fact in facts.split(|b| *b == b';') {
             let Some(equals) = fact.iter().position(|b| *b == b'=') else { continue };
             let (name, value) = (fact[..equals].to_ascii_lowercase(), &fact[equals + 1..]);
-            match name.as_slice() {
+            match name.trim_ascii_start() {
                 b"type" => found.kind = meaning(value),
                 b"size" => {
                     found.size = std::str::from_utf8(value)
@@ -156,6 +184,17 @@ mod tests {
         check("size=3;type=file x", r#"File "x" Some(3) ?"#);
         // As MLST writes it.
         check(" type=file;size=3; x", r#"File "x" Some(3) ?"#);
+    }
+
+    #[test]
+    fn a_blank_behind_each_fact_belongs_to_none() {
+        check(
+            "Type=file; Size=3; Modify=20261120101112; a;b = c ",
+            r#"File "a;b = c " Some(3) 2026-11-20 10:11:12.0 +00:00:00"#,
+        );
+        check("type=file; size=3; size=4; x", r#"File "size=4; x" Some(3) ?"#);
+        check("type=file;size=3; perm=r; x", r#"File "perm=r; x" Some(3) ?"#);
+        check("type=dir; a=b; x", r#"Directory "a=b; x" None ?"#);
     }
 
     #[test]

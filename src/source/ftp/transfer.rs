@@ -475,7 +475,7 @@ fn may_change_door(error: &Broken, stage: Stage) -> bool {
         (Broken::Refused(reply), Stage::Asking) => {
             !matches!(reply.code, 421 | 226 | 250) && !reply.dying()
         }
-        (Broken::Nonsense, Stage::Asking) => true,
+        (Broken::Nonsense(_), Stage::Asking) => true,
         _ => false,
     }
 }

@@ -252,8 +252,8 @@ impl PartialWork<'_> {
         selection: &Selection,
     ) -> Result<Option<Spool>, Stop> {
         if may_hide(&found.places, &selection.wanted) {
-            tracing::debug!(path = %self.file.path, "An archive is not read in parts: bytes between \
-                its members may hold others, which only who reads all would see.");
+            tracing::debug!(path = %self.file.path, "An archive is not read in parts: bytes \
+                between its members may hold others, which only who reads all would see.");
             return Ok(None);
         }
         let ranges = missing(found, &selection.wanted);
