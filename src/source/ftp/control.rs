@@ -399,7 +399,7 @@ mod tests {
         let nonsense =
             |line: &str| format!("the server sent a reply that the protocol does not know: {line}");
         check(b"220 hi\r\nhello\r\n", &[(220, "220 hi")], &nonsense("`hello`")).await;
-        check(b"\xff\xf1220 hi\r\n", &[], &nonsense("`%FF%F1220 hi`")).await;
+        check(b"\xff\xf1220 hi\r\n", &[], &nonsense(r"`\xFF\xF1220 hi`")).await;
         let ssh = "`SSH-2.0-x`, as a server of SSH: its files are read by sftp://";
         check(b"SSH-2.0-x\r\n220 hi\r\n", &[], &nonsense(ssh)).await;
         check(b"2x0 hi\r\n", &[], &nonsense("`2x0 hi`")).await;

@@ -267,3 +267,16 @@ async fn a_control_connection_that_is_found_idle_while_all_bytes_come() {
         check_error(cut, Class::Truncated, true);
     }
 }
+
+#[tokio::test]
+async fn size_and_mdtm_that_the_login_may_not_ask_are_told_by_the_listing() {
+    let server = Scripted::new(|line| match line.split(' ').next().unwrap_or_default() {
+        "SIZE" | "MDTM" => Said::Reply("530 Not allowed here"),
+        _ => Said::Usual,
+    })
+    .await;
+    let mut session = server.session().await;
+    let told = soon(session.stat(&RemotePath::from("/out/a.csv"))).await.unwrap();
+    assert_eq!(told.and_then(|file| file.size), Some(6));
+    assert_eq!(soon(session.stat(&RemotePath::from("/out/b.csv"))).await.unwrap(), None);
+}
