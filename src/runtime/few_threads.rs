@@ -152,7 +152,7 @@ mod tests {
         let threads = FewThreads::new(3);
         let meet = Arc::new(Barrier::new(3));
         // None of three that wait for each other ends unless all have begun.
-        let begin = |meet: Arc<Barrier>| threads.begin(move || drop(meet.wait()));
+        let begin = |meet: Arc<Barrier>| threads.begin(move || meet.wait().is_leader());
         let all: Vec<_> = (0..30).map(|_| begin(meet.clone()).expect("begun")).collect();
         for one in all {
             one.await.expect("no panic");
@@ -163,7 +163,7 @@ mod tests {
     #[tokio::test]
     async fn a_panic_costs_its_own_call_only() {
         let threads = FewThreads::new(1);
-        let failed = threads.run(|| assert!(1 > 2, "scripted")).await;
+        let failed = threads.run(|| -> u8 { panic!("scripted") }).await;
         assert!(failed.expect_err("a panic").to_string().contains("panic"));
         assert_eq!(threads.run(|| 7).await.expect("the thread lives"), 7);
     }

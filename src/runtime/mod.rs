@@ -1,9 +1,10 @@
 //! What runs the work: retries, signals, checksum lanes, parallel tasks, threads for calls that
-//! block, random bytes, platform, mounts.
+//! block, random bytes, platform, mounts, name service.
 
 pub mod checksum;
 pub mod few_threads;
 pub(crate) mod mounts;
+pub(crate) mod name_service;
 pub mod parallel;
 pub mod platform;
 pub mod random;

@@ -19,6 +19,7 @@ use super::mlsd;
 use super::tls::{Connector, MaxVersion};
 use super::wire::keep_alive;
 use crate::model::failure::{Class, Failure};
+use crate::runtime::name_service;
 use crate::source::contract::{Op, SourceError};
 use crate::source::finding::{Tell, resolved};
 
@@ -252,10 +253,9 @@ async fn addresses(account: &FtpAccount) -> Result<Vec<SocketAddr>, SourceError>
         .proxy
         .as_ref()
         .map_or((account.host.as_str(), account.port), |proxy| (proxy.host.as_str(), proxy.port));
-    match timeout(account.limits.connect, tokio::net::lookup_host((host, port))).await {
+    match timeout(account.limits.connect, name_service::addresses(host, port)).await {
         Err(_) => Err(scene.fault(Class::Dns, "the name service did not answer in time")),
-        Ok(Err(error)) => Err(scene.fault(Class::Dns, error.to_string())),
-        Ok(Ok(addresses)) => Ok(addresses.collect()),
+        Ok(found) => found.map_err(|error| scene.fault(Class::Dns, error.to_string())),
     }
 }
 

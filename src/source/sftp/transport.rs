@@ -21,6 +21,7 @@ use super::host_key::SftpTrust;
 use super::jump_stream::JumpStream;
 use crate::model::failure::Class;
 use crate::model::{Secret, printable};
+use crate::runtime::name_service;
 use crate::source::finding::{Finding, Tell, resolved, text_setting};
 use crate::source::proxy::{self, Proxy};
 use crate::source::sftp::open_error::OpenError;
@@ -205,12 +206,10 @@ async fn connect_tcp(target: &Target, tell: Tell<'_>) -> Result<TcpStream, OpenE
         };
     }
     let start = Instant::now();
-    let lookup = timeout(
-        target.connect_timeout,
-        tokio::net::lookup_host((target.host.as_str(), target.port)),
-    );
-    let addresses: Vec<SocketAddr> = match lookup.await {
-        Ok(Ok(addresses)) => addresses.collect(),
+    let lookup =
+        timeout(target.connect_timeout, name_service::addresses(&target.host, target.port));
+    let addresses = match lookup.await {
+        Ok(Ok(addresses)) => addresses,
         Ok(Err(error)) => return Err(OpenError::connect(Class::Dns, error)),
         Err(_) => return Err(OpenError::connect(Class::Dns, "the name service does not answer")),
     };
