@@ -3,10 +3,11 @@
 //! hold on one machine alone, files take their place, for everybody who uses the folder.
 
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::lock_files::{HeldLockFile, LockFiles};
@@ -19,6 +20,8 @@ use crate::store::holder::Holder;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Where a lock was not to be had a moment ago.
 const LITTLE_PATIENCE: Duration = Duration::from_secs(2);
+/// Of tasks of this very store, which take turns: their disk is slow. It is the time of many turns.
+const PATIENCE_WITH_OURSELVES: Duration = Duration::from_secs(120);
 /// So long that is remembered.
 const MEMORY: Duration = Duration::from_secs(60);
 /// The longest pause between two looks.
@@ -44,6 +47,40 @@ const BY_FILES: &str = "by-files";
 pub(crate) struct HeldLock {
     _of_the_system: Option<File>,
     _file: Option<HeldLockFile>,
+    _own: OwnLock,
+}
+
+/// How many tasks of this store hold each lock.
+type OwnLocks = Arc<Mutex<HashMap<PathBuf, usize>>>;
+
+/// One of them.
+#[derive(Debug)]
+struct OwnLock {
+    all: OwnLocks,
+    path: PathBuf,
+}
+
+impl OwnLock {
+    fn new(all: &OwnLocks, path: &Path) -> Self {
+        *locked(all).entry(path.to_owned()).or_default() += 1;
+        Self { all: all.clone(), path: path.to_owned() }
+    }
+}
+
+impl Drop for OwnLock {
+    fn drop(&mut self) {
+        let mut all = locked(&self.all);
+        if let Some(holders) = all.get_mut(&self.path) {
+            *holders -= 1;
+            if *holders == 0 {
+                all.remove(&self.path);
+            }
+        }
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The locks in a folder.
@@ -57,13 +94,14 @@ pub(crate) struct Locks {
     holder: Arc<OnceLock<Holder>>,
     /// When one of them was not to be had.
     stuck: Arc<Mutex<Option<Instant>>>,
+    own: OwnLocks,
 }
 
 impl Locks {
     /// The locks in `folder`.
     pub fn new(folder: PathBuf) -> Self {
         let (by_files, files, holder) = (Arc::default(), LockFiles::default(), Arc::default());
-        Self { folder, by_files, files, holder, stuck: Arc::default() }
+        Self { folder, by_files, files, holder, stuck: Arc::default(), own: Arc::default() }
     }
 
     /// Held until dropped; the lock of a process that dies is free. One that is not to be had in a
@@ -94,7 +132,7 @@ impl Locks {
             }
         };
         self.patiently(path, || holder(&file), once)?;
-        Ok(HeldLock { _of_the_system: Some(file), _file: None })
+        Ok(HeldLock { _of_the_system: Some(file), _file: None, _own: self.own(path) })
     }
 
     fn by_file(&self, path: &Path) -> io::Result<HeldLock> {
@@ -112,7 +150,11 @@ impl Locks {
             Some(format!("process {} on {host}", process.id))
         };
         let taken = self.patiently(path, told, once)?;
-        Ok(HeldLock { _of_the_system: None, _file: Some(taken) })
+        Ok(HeldLock { _of_the_system: None, _file: Some(taken), _own: self.own(path) })
+    }
+
+    fn own(&self, path: &Path) -> OwnLock {
+        OwnLock::new(&self.own, path)
     }
 
     /// The same for a lease: at once or not at all. `None`: locks are those of the system here.
@@ -143,15 +185,17 @@ impl Locks {
                 return Ok(taken);
             }
             let patience = *patience.get_or_insert_with(|| self.patience());
-            if begun.elapsed() >= patience {
-                *self.stuck.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+            let waited = begun.elapsed();
+            let is_our_turn = || locked(&self.own).contains_key(path);
+            if waited >= PATIENCE_WITH_OURSELVES || (waited >= patience && !is_our_turn()) {
+                *locked(&self.stuck) = Some(Instant::now());
                 // The first time it is worth trying again.
                 let kind = if patience == PATIENCE {
                     io::ErrorKind::TimedOut
                 } else {
                     io::ErrorKind::ResourceBusy
                 };
-                return Err(io::Error::new(kind, held(path, holder(), patience)));
+                return Err(io::Error::new(kind, held(path, holder(), waited)));
             }
             std::thread::sleep(pause);
             pause = (pause * 2).min(PAUSE);
@@ -159,7 +203,7 @@ impl Locks {
     }
 
     fn is_by_files(&self) -> io::Result<bool> {
-        let mut known = self.by_files.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = locked(&self.by_files);
         if let Some(known) = *known {
             return Ok(known);
         }
@@ -178,12 +222,12 @@ impl Locks {
     /// Locks are files here from now on.
     pub(crate) fn become_files(&self) -> io::Result<()> {
         make(&self.folder.join(BY_FILES))?;
-        *self.by_files.lock().unwrap_or_else(PoisonError::into_inner) = Some(true);
+        *locked(&self.by_files) = Some(true);
         Ok(())
     }
 
     fn patience(&self) -> Duration {
-        let stuck = self.stuck.lock().unwrap_or_else(PoisonError::into_inner);
+        let stuck = *locked(&self.stuck);
         if stuck.is_some_and(|at| at.elapsed() < MEMORY) { LITTLE_PATIENCE } else { PATIENCE }
     }
 }
@@ -207,12 +251,12 @@ pub(crate) fn is_missing(error: &io::Error) -> bool {
         || (NO_LOCKS.is_some() && error.raw_os_error() == NO_LOCKS)
 }
 
-fn held(path: &Path, holder: Option<String>, patience: Duration) -> String {
+fn held(path: &Path, holder: Option<String>, waited: Duration) -> String {
     let holder = holder.unwrap_or_else(|| "another process, perhaps on another machine".to_owned());
     format!(
         "`{}` is locked by {holder}, which did not let it go within {} s: end it, or let it go on",
         path.display(),
-        patience.as_secs()
+        waited.as_secs()
     )
 }
 
@@ -273,6 +317,21 @@ mod tests {
         drop(ours.lock("cd", ExclusiveLock::Yes).expect("others are free"));
         drop(kept);
         drop(ours.lock("ab", ExclusiveLock::Yes).expect("it is free again"));
+    }
+
+    #[test]
+    fn tasks_of_one_store_wait_for_each_other_longer_than_for_others() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let ours = Locks::new(folder.path().to_owned());
+        let slow = ours.lock("ab", ExclusiveLock::Yes).expect("it is free");
+        let next = {
+            let ours = ours.clone();
+            std::thread::spawn(move || ours.lock("ab", ExclusiveLock::Yes).map(drop))
+        };
+        std::thread::sleep(PATIENCE + Duration::from_secs(1));
+        drop(slow);
+        next.join().expect("no panic").expect("the disk was slow, and nobody is frozen");
+        assert!(locked(&ours.own).is_empty(), "both have let it go");
     }
 
     #[test]
