@@ -12,18 +12,32 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-/// A thread without work ends after this time.
-const IDLE: Duration = Duration::from_secs(5);
+/// A thread without work ends after this time: many callers may have threads of their own.
+const IDLE: Duration = Duration::from_millis(250);
 
 /// What is to be done; it gives back how its answer is told.
 type Work = Box<dyn FnOnce() -> Tell + Send>;
 type Tell = Box<dyn FnOnce() + Send>;
 
-/// Some threads, begun as they are needed. Clones share them.
+/// Some threads, begun as they are needed. Clones share them; with the last one they end, each
+/// with the work that it has.
 #[derive(Clone, Debug)]
 pub struct FewThreads {
-    shared: Arc<ThreadsShared>,
+    handle: Arc<ThreadsHandle>,
     most: usize,
+}
+
+/// What those have who begin work. Threads have only what is in it.
+#[derive(Debug, Default)]
+struct ThreadsHandle {
+    shared: Arc<ThreadsShared>,
+}
+
+impl Drop for ThreadsHandle {
+    fn drop(&mut self) {
+        self.shared.queue().is_over = true;
+        self.shared.more.notify_all();
+    }
 }
 
 #[derive(Debug, Default)]
@@ -38,11 +52,13 @@ struct WorkQueue {
     threads: usize,
     /// Threads that have nothing to do, or only to tell an answer.
     free: usize,
+    /// Nobody can begin work any more.
+    is_over: bool,
 }
 
 impl std::fmt::Debug for WorkQueue {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { waiting, threads, free } = self;
+        let Self { waiting, threads, free, .. } = self;
         write!(formatter, "{} waiting, {free} of {threads} threads free", waiting.len())
     }
 }
@@ -60,10 +76,13 @@ impl ThreadsShared {
                 queue.free -= 1;
                 return Some(work);
             }
-            let waited = self.more.wait_timeout(queue, IDLE);
-            let (woken, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
-            queue = woken;
-            if timeout.timed_out() && queue.waiting.is_empty() {
+            let mut is_idle = queue.is_over;
+            if !is_idle {
+                let waited = self.more.wait_timeout(queue, IDLE);
+                let (woken, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+                (queue, is_idle) = (woken, timeout.timed_out());
+            }
+            if is_idle && queue.waiting.is_empty() {
                 queue.free -= 1;
                 queue.threads -= 1;
                 return None;
@@ -87,7 +106,7 @@ impl ThreadsShared {
 impl FewThreads {
     /// At most `most` threads.
     pub fn new(most: usize) -> Self {
-        Self { shared: Arc::default(), most: most.max(1) }
+        Self { handle: Arc::default(), most: most.max(1) }
     }
 
     /// Begins `work` on a thread, or as soon as one is free. An answer that never comes is that of
@@ -102,10 +121,11 @@ impl FewThreads {
             // The caller may have given up waiting.
             Box::new(move || drop(reply.send(result)))
         });
-        let mut queue = self.shared.queue();
+        let shared = &self.handle.shared;
+        let mut queue = shared.queue();
         if queue.waiting.len() >= queue.free && queue.threads < self.most {
-            let shared = self.shared.clone();
-            let begun = std::thread::Builder::new().spawn(move || shared.serve());
+            let serving = shared.clone();
+            let begun = std::thread::Builder::new().spawn(move || serving.serve());
             match begun {
                 Ok(_) => (queue.threads, queue.free) = (queue.threads + 1, queue.free + 1),
                 Err(error) if queue.threads == 0 => return Err(error),
@@ -115,7 +135,7 @@ impl FewThreads {
         }
         queue.waiting.push_back(work);
         drop(queue);
-        self.shared.more.notify_one();
+        shared.more.notify_one();
         Ok(answer)
     }
 
@@ -144,7 +164,7 @@ mod tests {
         for number in 0..2_000 {
             assert_eq!(threads.run(move || number).await.expect("no panic"), number);
         }
-        assert_eq!(threads.shared.queue().threads, 1);
+        assert_eq!(threads.handle.shared.queue().threads, 1);
     }
 
     #[tokio::test]
@@ -157,7 +177,20 @@ mod tests {
         for one in all {
             one.await.expect("no panic");
         }
-        assert_eq!(threads.shared.queue().threads, 3);
+        assert_eq!(threads.handle.shared.queue().threads, 3);
+    }
+
+    #[tokio::test]
+    async fn threads_end_with_those_who_may_begin_work() {
+        let threads = FewThreads::new(3);
+        let shared = threads.handle.shared.clone();
+        assert_eq!(threads.run(|| 7).await.expect("no panic"), 7);
+        let last = threads.begin(|| 8).expect("begun");
+        drop(threads);
+        assert_eq!(last.await.expect("what was begun is done"), 8);
+        while shared.queue().threads > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     #[tokio::test]
