@@ -16,8 +16,8 @@ use tokio::sync::oneshot;
 const IDLE: Duration = Duration::from_millis(250);
 
 /// What is to be done; it gives back how its answer is told.
-type Work = Box<dyn FnOnce() -> Tell + Send>;
-type Tell = Box<dyn FnOnce() + Send>;
+type Work = Box<dyn FnOnce() -> AnswerTeller + Send>;
+type AnswerTeller = Box<dyn FnOnce() + Send>;
 
 /// Some threads, begun as they are needed. Clones share them; with the last one they end, each
 /// with the work that it has.

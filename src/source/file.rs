@@ -310,7 +310,7 @@ impl Session for FolderSession {
         // With its first bytes, which of most files are all: one call instead of three.
         let opened = self.work(move |share, _| {
             let (opened, _) = share.read(&path)?;
-            let first = FilePart::read(&opened, offset, size)?;
+            let first = FilePiece::read(&opened, offset, size)?;
             Ok((opened, first))
         });
         let (opened, first) = opened.await.map_err(|error| fail(Op::Read, &file.path, error))?;
@@ -382,19 +382,19 @@ struct FolderDownload {
     size: u64,
     position: u64,
     /// What was read when it was opened.
-    first: Option<FilePart>,
+    first: Option<FilePiece>,
     is_over: bool,
     calls: Arc<Calls>,
 }
 
 /// Bytes of a file.
-struct FilePart {
+struct FilePiece {
     bytes: Bytes,
     /// Whether the file ends behind them.
     is_last: bool,
 }
 
-impl FilePart {
+impl FilePiece {
     /// The next bytes of `file`, which was described to have `size`, from `position` on.
     fn read(file: &File, position: u64, size: u64) -> io::Result<Self> {
         // No more than is to be expected: fresh memory costs, and most files are small.
@@ -418,7 +418,7 @@ impl Download for FolderDownload {
             None if self.is_over => return Ok(None),
             None => {
                 let (file, position, size) = (self.file.clone(), self.position, self.size);
-                let read = self.calls.run(move |_| FilePart::read(&file, position, size));
+                let read = self.calls.run(move |_| FilePiece::read(&file, position, size));
                 read.await.map_err(|error| fail(Op::Read, &self.path, error))?
             }
         };

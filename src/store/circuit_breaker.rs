@@ -48,7 +48,7 @@ struct FailingStore {
 
 /// What a request does.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Request {
+enum StoreAccess {
     Read,
     Write,
 }
@@ -59,9 +59,9 @@ impl FailingStore {
         Self { since: now, last: now, writes: false, tries: HashMap::new(), used_up: 0 }
     }
 
-    fn see(&mut self, name: &str, request: Request, policy: &Policy) {
+    fn see(&mut self, name: &str, request: StoreAccess, policy: &Policy) {
         self.last = Instant::now();
-        self.writes |= request == Request::Write;
+        self.writes |= request == StoreAccess::Write;
         if self.tries.len() >= MOST_COUNTED && !self.tries.contains_key(name) {
             return;
         }
@@ -88,7 +88,7 @@ impl CircuitBreaker {
     async fn go<T>(
         &self,
         name: &str,
-        request: Request,
+        request: StoreAccess,
         work: impl Future<Output = Result<T, StoreError>> + Send,
     ) -> Result<T, StoreError> {
         let result = work.await;
@@ -106,7 +106,7 @@ impl CircuitBreaker {
     }
 
     /// Takes note of a failure. Whether the store counts as dead.
-    fn failed(&self, name: &str, request: Request) -> bool {
+    fn failed(&self, name: &str, request: StoreAccess) -> bool {
         let mut failing = self.failing();
         // Requests are tried again sooner than that, so this is another trouble.
         let is_over = |known: &mut FailingStore| known.last.elapsed() > 2 * self.policy.max_wait;
@@ -116,9 +116,9 @@ impl CircuitBreaker {
         known.is_dead(&self.policy)
     }
 
-    fn went_well(&self, request: Request) {
+    fn went_well(&self, request: StoreAccess) {
         let mut failing = self.failing();
-        drop(failing.take_if(|known| request == Request::Write || !known.writes));
+        drop(failing.take_if(|known| request == StoreAccess::Write || !known.writes));
     }
 }
 
@@ -137,13 +137,13 @@ impl Store for CircuitBreaker {
         self.inner.small_writes_at_once()
     }
     async fn prepare(&self) -> Result<(), StoreError> {
-        self.go("", Request::Write, self.inner.prepare()).await
+        self.go("", StoreAccess::Write, self.inner.prepare()).await
     }
     async fn terms(&self) -> Result<Terms, StoreError> {
         self.inner.terms().await
     }
     async fn head(&self, name: &BlobName) -> Result<Option<BlobInfo>, StoreError> {
-        self.go(name.as_str(), Request::Read, self.inner.head(name)).await
+        self.go(name.as_str(), StoreAccess::Read, self.inner.head(name)).await
     }
     async fn get(
         &self,
@@ -151,7 +151,7 @@ impl Store for CircuitBreaker {
         start: u64,
         max_bytes: u64,
     ) -> Result<Option<(BlobInfo, Bytes)>, StoreError> {
-        self.go(name.as_str(), Request::Read, self.inner.get(name, start, max_bytes)).await
+        self.go(name.as_str(), StoreAccess::Read, self.inner.get(name, start, max_bytes)).await
     }
     async fn read(
         &self,
@@ -159,7 +159,7 @@ impl Store for CircuitBreaker {
         start: u64,
         most: u64,
     ) -> Result<Option<(BlobInfo, Bytes)>, StoreError> {
-        self.go(name.as_str(), Request::Read, self.inner.read(name, start, most)).await
+        self.go(name.as_str(), StoreAccess::Read, self.inner.read(name, start, most)).await
     }
     async fn put(
         &self,
@@ -169,11 +169,11 @@ impl Store for CircuitBreaker {
         condition: &Condition,
     ) -> Result<Etag, StoreError> {
         let put = self.inner.put(name, bytes, properties, condition);
-        self.go(name.as_str(), Request::Write, put).await
+        self.go(name.as_str(), StoreAccess::Write, put).await
     }
     async fn stage(&self, upload: &Upload, index: u32, bytes: Bytes) -> Result<(), StoreError> {
         let stage = self.inner.stage(upload, index, bytes);
-        self.go(&upload.block_id(index), Request::Write, stage).await
+        self.go(&upload.block_id(index), StoreAccess::Write, stage).await
     }
     async fn commit(
         &self,
@@ -183,7 +183,7 @@ impl Store for CircuitBreaker {
         condition: &Condition,
     ) -> Result<Etag, StoreError> {
         let commit = self.inner.commit(upload, blocks, properties, condition);
-        self.go(upload.name.as_str(), Request::Write, commit).await
+        self.go(upload.name.as_str(), StoreAccess::Write, commit).await
     }
     async fn abandon(&self, upload: &Upload) {
         self.inner.abandon(upload).await;
@@ -194,27 +194,27 @@ impl Store for CircuitBreaker {
         bytes: Bytes,
         position: u64,
     ) -> Result<u64, StoreError> {
-        self.go(name.as_str(), Request::Write, self.inner.append(name, bytes, position)).await
+        self.go(name.as_str(), StoreAccess::Write, self.inner.append(name, bytes, position)).await
     }
     async fn list(
         &self,
         prefix: &str,
         visit: &mut (dyn FnMut(BlobInfo) + Send),
     ) -> Result<(), StoreError> {
-        self.go(prefix, Request::Read, self.inner.list(prefix, visit)).await
+        self.go(prefix, StoreAccess::Read, self.inner.list(prefix, visit)).await
     }
     async fn remove_empty_directories(&self, prefix: &str, before: &str) -> Result<(), StoreError> {
         let removal = self.inner.remove_empty_directories(prefix, before);
-        self.go(prefix, Request::Write, removal).await
+        self.go(prefix, StoreAccess::Write, removal).await
     }
     async fn delete(&self, name: &BlobName) -> Result<(), StoreError> {
-        self.go(name.as_str(), Request::Write, self.inner.delete(name)).await
+        self.go(name.as_str(), StoreAccess::Write, self.inner.delete(name)).await
     }
     async fn lease(&self, name: &BlobName, holder: &Holder) -> Result<Leased, StoreError> {
-        self.go(name.as_str(), Request::Write, self.inner.lease(name, holder)).await
+        self.go(name.as_str(), StoreAccess::Write, self.inner.lease(name, holder)).await
     }
     async fn end_lease(&self, name: &BlobName, holder: &Holder) -> Result<(), StoreError> {
-        self.go(name.as_str(), Request::Write, self.inner.end_lease(name, holder)).await
+        self.go(name.as_str(), StoreAccess::Write, self.inner.end_lease(name, holder)).await
     }
 }
 
