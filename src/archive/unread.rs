@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use memchr::memmem;
+
 /// A kind of archive, or of a part of one, that is stored as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Unread {
@@ -169,9 +171,8 @@ pub(crate) fn carried_at_end(head: &[u8], end: &[u8], size: u64) -> Option<Unrea
         let has_no_more = usize::from(short(20)?) + 22 == record.len();
         Some(is_whole && fits && has_no_more)
     };
-    let ends =
-        |at: &usize| end[*at..].starts_with(b"PK\x05\x06") && is_end(&end[*at..]) == Some(true);
-    (!head.starts_with(b"PK") && (0..end.len()).any(|at| ends(&at)))
+    let mut ends = memmem::find_iter(end, b"PK\x05\x06");
+    (!head.starts_with(b"PK") && ends.any(|at| is_end(&end[at..]) == Some(true)))
         .then_some(Unread::SelfExtractor)
 }
 

@@ -7,7 +7,7 @@ use crate::archive::options::Charset;
 use crate::store::azure::AzureIdentity;
 use crate::store::azure::ManagedId;
 
-const GOOD: &str = r#"
+pub(super) const GOOD: &str = r#"
 [destination]
 folder = "out"
 
@@ -16,7 +16,7 @@ name = "acme"
 url = "file:///srv/share"
 "#;
 
-fn read(text: &str, environment: &[(&str, &str)]) -> Result<Config, SettingError> {
+pub(super) fn read(text: &str, environment: &[(&str, &str)]) -> Result<Config, SettingError> {
     let environment =
         environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     parse("ingest.toml", Path::new("/etc/blobferry"), text, &environment)

@@ -1,21 +1,6 @@
 //! What a source names and cannot be had, as a key's file: it concerns that source alone.
 
-use super::*;
-
-const GOOD: &str = r#"
-[destination]
-folder = "out"
-
-[[source]]
-name = "acme"
-url = "file:///srv/share"
-"#;
-
-fn read(text: &str, environment: &[(&str, &str)]) -> Result<Config, SettingError> {
-    let environment =
-        environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    parse("ingest.toml", Path::new("/etc/blobferry"), text, &environment)
-}
+use super::tests::{GOOD, read};
 
 #[test]
 fn what_cannot_be_had_for_one_source_concerns_that_source_alone() {

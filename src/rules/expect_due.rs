@@ -14,6 +14,8 @@ use crate::rules::time_zone::{Repeated, TimeZone};
 
 /// Without a `window`, what was stored earlier before a deadline does not count.
 pub(crate) const LONGEST_WINDOW: time::Duration = time::Duration::WEEK;
+/// Windows before those that are judged, at most.
+const MOST_EARLIER: usize = 8;
 /// How far deadlines are looked for: a day of the year that is left out four times.
 const MOST_DAYS: u32 = 5 * 366;
 
@@ -184,8 +186,9 @@ impl Deadlines {
     }
 
     /// The windows that matter at `now`, in order: those whose deadlines are at most `reach` old,
-    /// never more than `most` of them, at least the last one; then the open one. The one before
-    /// them comes first where files that are late for it may come in the window behind it.
+    /// never more than `most` of them, at least the last one; then the open one. Before them come
+    /// earlier ones, as long as files that are late for one may come in the window behind it: each
+    /// tells which files the next one does not count.
     pub(crate) fn windows(
         &self,
         (window, grace): (Option<Duration>, Duration),
@@ -195,12 +198,14 @@ impl Deadlines {
     ) -> ExpectedWindows {
         let mut deadlines = Vec::from_iter(self.next(now));
         let (mut at, mut near, mut beyond) = (now, 0, 0);
-        // Two more: the window before the oldest, and where that one begins.
-        while beyond < 2
-            && let Some(deadline) = self.last(at)
-        {
+        while let Some(deadline) = self.last(at) {
+            let age = now - deadline.0;
+            let is_near = age <= reach && near < most;
+            // Two at least: an earlier window, and where that one begins.
+            if !is_near && beyond >= 2 && (age > 2 * reach || beyond > MOST_EARLIER) {
+                break;
+            }
             deadlines.push(deadline);
-            let is_near = now - deadline.0 <= reach && near < most;
             *(if is_near { &mut near } else { &mut beyond }) += 1;
             at = deadline.0 - time::Duration::SECOND;
         }
@@ -217,15 +222,14 @@ impl Deadlines {
         let mut windows: Vec<ExpectedWindow> = windows
             .map(|(n, deadline)| of(n.checked_sub(1).map(|before| &deadlines[before]), *deadline))
             .collect();
-        if beyond == 2 {
-            windows.remove(0);
-        }
-        let mut earlier = usize::from(beyond > 0 && near > 0);
-        if earlier > 0 && windows[0].end <= windows[1].start {
-            windows.remove(0);
-            earlier = 0;
-        }
-        ExpectedWindows { all: windows, earlier }
+        // The oldest deadline tells only where the window behind it begins.
+        let begins = usize::from(beyond >= 2);
+        windows.drain(..begins);
+        let earlier = (near + beyond - begins).saturating_sub(near.max(1));
+        let is_apart = |n: &usize| windows[*n].end <= windows[*n + 1].start;
+        let apart = (0..earlier).rev().find(is_apart).map_or(0, |n| n + 1);
+        windows.drain(..apart);
+        ExpectedWindows { all: windows, earlier: earlier - apart }
     }
 }
 
@@ -370,6 +374,11 @@ mod tests {
         assert_eq!(windows(&due, grace, now, 1, 9), (vec![[30, 1], [1, 2], [2, 3]], 1));
         assert_eq!(windows(&due, Duration::ZERO, now, 1, 9), (vec![[1, 2], [2, 3]], 0));
         assert_eq!(windows(&due, Duration::ZERO, now, 9, 1), (vec![[1, 2], [2, 3]], 0));
+        // Late files of one day after the other are told apart from the first of them on.
+        let hour = Duration::from_secs(3600);
+        assert_eq!(windows(&due, grace, now, 4, 2).1, 5);
+        assert_eq!(windows(&due, hour, now, 8, 64).1, 7);
+        assert_eq!(windows(&due, hour, now, 9, 1).1, MOST_EARLIER);
         // All windows of the last days are judged, however few there are: 2026-12-07 is a Monday.
         let texts = ["mon,thu".to_owned()];
         let weekly = Deadlines { days: days(&texts).expect("days"), ..due };

@@ -9,15 +9,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use async_trait::async_trait;
-use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::contract::{
-    BlobInfo, Condition, Etag, Leased, Properties, Store, StoreError, StoreKind, Terms, Upload,
-};
-use super::holder::Holder;
-use crate::model::BlobName;
+use super::contract::{Store, StoreError, StoreKind};
+use super::gated::{StoreAccess, StoreGate};
 use crate::model::failure::Failure;
 use crate::runtime::retry::Policy;
 
@@ -46,22 +41,15 @@ struct FailingStore {
     used_up: usize,
 }
 
-/// What a request does.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum StoreAccess {
-    Read,
-    Write,
-}
-
 impl FailingStore {
     fn now() -> Self {
         let now = Instant::now();
         Self { since: now, last: now, writes: false, tries: HashMap::new(), used_up: 0 }
     }
 
-    fn see(&mut self, name: &str, request: StoreAccess, policy: &Policy) {
+    fn see(&mut self, name: &str, access: StoreAccess, policy: &Policy) {
         self.last = Instant::now();
-        self.writes |= request == StoreAccess::Write;
+        self.writes |= access == StoreAccess::Write;
         if self.tries.len() >= MOST_COUNTED && !self.tries.contains_key(name) {
             return;
         }
@@ -85,136 +73,45 @@ impl CircuitBreaker {
         self.failing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn go<T>(
-        &self,
-        name: &str,
-        request: StoreAccess,
-        work: impl Future<Output = Result<T, StoreError>> + Send,
-    ) -> Result<T, StoreError> {
-        let result = work.await;
-        match result {
-            Err(error) if error.kind == StoreKind::Unavailable => {
-                // A store that says when to come back is busy, not dead.
-                let is_dead = error.retry_after().is_none() && self.failed(name, request);
-                Err(if is_dead { error.for_good() } else { error })
-            }
-            result => {
-                self.went_well(request);
-                result
-            }
-        }
-    }
-
     /// Takes note of a failure. Whether the store counts as dead.
-    fn failed(&self, name: &str, request: StoreAccess) -> bool {
+    fn failed(&self, name: &str, access: StoreAccess) -> bool {
         let mut failing = self.failing();
         // Requests are tried again sooner than that, so this is another trouble.
         let is_over = |known: &mut FailingStore| known.last.elapsed() > 2 * self.policy.max_wait;
         drop(failing.take_if(is_over));
         let known = failing.get_or_insert_with(FailingStore::now);
-        known.see(name, request, &self.policy);
+        known.see(name, access, &self.policy);
         known.is_dead(&self.policy)
     }
 
-    fn went_well(&self, request: StoreAccess) {
+    fn went_well(&self, access: StoreAccess) {
         let mut failing = self.failing();
-        drop(failing.take_if(|known| request == StoreAccess::Write || !known.writes));
+        drop(failing.take_if(|known| access == StoreAccess::Write || !known.writes));
     }
 }
 
-#[async_trait]
-impl Store for CircuitBreaker {
-    fn address(&self) -> &str {
-        self.inner.address()
+impl StoreGate for CircuitBreaker {
+    fn inner(&self) -> &dyn Store {
+        &*self.inner
     }
-    fn holds_state(&self) -> bool {
-        self.inner.holds_state()
-    }
-    fn clock_ahead(&self) -> Option<time::Duration> {
-        self.inner.clock_ahead()
-    }
-    fn small_writes_at_once(&self) -> usize {
-        self.inner.small_writes_at_once()
-    }
-    async fn prepare(&self) -> Result<(), StoreError> {
-        self.go("", StoreAccess::Write, self.inner.prepare()).await
-    }
-    async fn terms(&self) -> Result<Terms, StoreError> {
-        self.inner.terms().await
-    }
-    async fn head(&self, name: &BlobName) -> Result<Option<BlobInfo>, StoreError> {
-        self.go(name.as_str(), StoreAccess::Read, self.inner.head(name)).await
-    }
-    async fn get(
+
+    async fn pass<T: Send>(
         &self,
-        name: &BlobName,
-        start: u64,
-        max_bytes: u64,
-    ) -> Result<Option<(BlobInfo, Bytes)>, StoreError> {
-        self.go(name.as_str(), StoreAccess::Read, self.inner.get(name, start, max_bytes)).await
-    }
-    async fn read(
-        &self,
-        name: &BlobName,
-        start: u64,
-        most: u64,
-    ) -> Result<Option<(BlobInfo, Bytes)>, StoreError> {
-        self.go(name.as_str(), StoreAccess::Read, self.inner.read(name, start, most)).await
-    }
-    async fn put(
-        &self,
-        name: &BlobName,
-        bytes: Bytes,
-        properties: &Properties,
-        condition: &Condition,
-    ) -> Result<Etag, StoreError> {
-        let put = self.inner.put(name, bytes, properties, condition);
-        self.go(name.as_str(), StoreAccess::Write, put).await
-    }
-    async fn stage(&self, upload: &Upload, index: u32, bytes: Bytes) -> Result<(), StoreError> {
-        let stage = self.inner.stage(upload, index, bytes);
-        self.go(&upload.block_id(index), StoreAccess::Write, stage).await
-    }
-    async fn commit(
-        &self,
-        upload: &Upload,
-        blocks: u32,
-        properties: &Properties,
-        condition: &Condition,
-    ) -> Result<Etag, StoreError> {
-        let commit = self.inner.commit(upload, blocks, properties, condition);
-        self.go(upload.name.as_str(), StoreAccess::Write, commit).await
-    }
-    async fn abandon(&self, upload: &Upload) {
-        self.inner.abandon(upload).await;
-    }
-    async fn append(
-        &self,
-        name: &BlobName,
-        bytes: Bytes,
-        position: u64,
-    ) -> Result<u64, StoreError> {
-        self.go(name.as_str(), StoreAccess::Write, self.inner.append(name, bytes, position)).await
-    }
-    async fn list(
-        &self,
-        prefix: &str,
-        visit: &mut (dyn FnMut(BlobInfo) + Send),
-    ) -> Result<(), StoreError> {
-        self.go(prefix, StoreAccess::Read, self.inner.list(prefix, visit)).await
-    }
-    async fn remove_empty_directories(&self, prefix: &str, before: &str) -> Result<(), StoreError> {
-        let removal = self.inner.remove_empty_directories(prefix, before);
-        self.go(prefix, StoreAccess::Write, removal).await
-    }
-    async fn delete(&self, name: &BlobName) -> Result<(), StoreError> {
-        self.go(name.as_str(), StoreAccess::Write, self.inner.delete(name)).await
-    }
-    async fn lease(&self, name: &BlobName, holder: &Holder) -> Result<Leased, StoreError> {
-        self.go(name.as_str(), StoreAccess::Write, self.inner.lease(name, holder)).await
-    }
-    async fn end_lease(&self, name: &BlobName, holder: &Holder) -> Result<(), StoreError> {
-        self.go(name.as_str(), StoreAccess::Write, self.inner.end_lease(name, holder)).await
+        name: &str,
+        access: StoreAccess,
+        work: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> Result<T, StoreError> {
+        match work.await {
+            Err(error) if error.kind == StoreKind::Unavailable => {
+                // A store that says when to come back is busy, not dead.
+                let is_dead = error.retry_after().is_none() && self.failed(name, access);
+                Err(if is_dead { error.for_good() } else { error })
+            }
+            result => {
+                self.went_well(access);
+                result
+            }
+        }
     }
 }
 
@@ -222,10 +119,12 @@ impl Store for CircuitBreaker {
 mod tests {
     use std::time::Duration;
 
+    use bytes::Bytes;
     use futures_util::future::join_all;
     use tokio_util::sync::CancellationToken;
 
     use super::*;
+    use crate::model::BlobName;
     use crate::runtime::retry::retry;
     use crate::store::memory::MemoryStore;
     use crate::store::memory::{MemoryFault, MemoryOp};

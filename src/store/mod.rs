@@ -7,6 +7,7 @@ pub mod destinations;
 #[cfg(feature = "testing")]
 pub mod discard;
 pub mod folder;
+pub mod gated;
 pub mod holder;
 mod limits;
 #[cfg(feature = "testing")]

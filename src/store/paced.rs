@@ -9,16 +9,11 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::contract::{
-    BlobInfo, Condition, Etag, Leased, Properties, Store, StoreError, StoreKind, Upload,
-};
-use super::holder::Holder;
-use crate::model::BlobName;
+use super::contract::{Store, StoreError, StoreKind};
+use super::gated::{StoreAccess, StoreGate};
 use crate::model::failure::Failure;
 
 /// Requests at once while all is well: more than a run ever makes.
@@ -105,20 +100,6 @@ impl Paced {
         }
     }
 
-    async fn go<T>(
-        &self,
-        work: impl Future<Output = Result<T, StoreError>> + Send,
-    ) -> Result<T, StoreError> {
-        let turn = self.turn().await;
-        let result = work.await;
-        match &result {
-            Err(error) if error.kind == StoreKind::Unavailable => self.too_busy(error),
-            _ => self.went_well(),
-        }
-        drop(turn);
-        result
-    }
-
     fn too_busy(&self, error: &StoreError) {
         let now = Instant::now();
         let mut pace = self.pace();
@@ -154,98 +135,32 @@ impl Paced {
     }
 }
 
-#[async_trait]
-impl Store for Paced {
-    fn address(&self) -> &str {
-        self.inner.address()
+impl StoreGate for Paced {
+    fn inner(&self) -> &dyn Store {
+        &*self.inner
     }
-    fn holds_state(&self) -> bool {
-        self.inner.holds_state()
-    }
-    fn clock_ahead(&self) -> Option<time::Duration> {
-        self.inner.clock_ahead()
-    }
-    fn small_writes_at_once(&self) -> usize {
-        self.inner.small_writes_at_once()
-    }
-    async fn prepare(&self) -> Result<(), StoreError> {
-        self.go(self.inner.prepare()).await
-    }
-    async fn head(&self, name: &BlobName) -> Result<Option<BlobInfo>, StoreError> {
-        self.go(self.inner.head(name)).await
-    }
-    async fn get(
+
+    async fn pass<T: Send>(
         &self,
-        name: &BlobName,
-        start: u64,
-        max_bytes: u64,
-    ) -> Result<Option<(BlobInfo, Bytes)>, StoreError> {
-        self.go(self.inner.get(name, start, max_bytes)).await
-    }
-    async fn read(
-        &self,
-        name: &BlobName,
-        start: u64,
-        most: u64,
-    ) -> Result<Option<(BlobInfo, Bytes)>, StoreError> {
-        self.go(self.inner.read(name, start, most)).await
-    }
-    async fn put(
-        &self,
-        name: &BlobName,
-        bytes: Bytes,
-        properties: &Properties,
-        condition: &Condition,
-    ) -> Result<Etag, StoreError> {
-        self.go(self.inner.put(name, bytes, properties, condition)).await
-    }
-    async fn stage(&self, upload: &Upload, index: u32, bytes: Bytes) -> Result<(), StoreError> {
-        self.go(self.inner.stage(upload, index, bytes)).await
-    }
-    async fn commit(
-        &self,
-        upload: &Upload,
-        blocks: u32,
-        properties: &Properties,
-        condition: &Condition,
-    ) -> Result<Etag, StoreError> {
-        self.go(self.inner.commit(upload, blocks, properties, condition)).await
-    }
-    async fn abandon(&self, upload: &Upload) {
-        self.inner.abandon(upload).await;
-    }
-    async fn append(
-        &self,
-        name: &BlobName,
-        bytes: Bytes,
-        position: u64,
-    ) -> Result<u64, StoreError> {
-        self.go(self.inner.append(name, bytes, position)).await
-    }
-    async fn list(
-        &self,
-        prefix: &str,
-        visit: &mut (dyn FnMut(BlobInfo) + Send),
-    ) -> Result<(), StoreError> {
-        self.go(self.inner.list(prefix, visit)).await
-    }
-    async fn remove_empty_directories(&self, prefix: &str, before: &str) -> Result<(), StoreError> {
-        self.go(self.inner.remove_empty_directories(prefix, before)).await
-    }
-    async fn delete(&self, name: &BlobName) -> Result<(), StoreError> {
-        self.go(self.inner.delete(name)).await
-    }
-    async fn lease(&self, name: &BlobName, holder: &Holder) -> Result<Leased, StoreError> {
-        self.go(self.inner.lease(name, holder)).await
-    }
-    async fn end_lease(&self, name: &BlobName, holder: &Holder) -> Result<(), StoreError> {
-        self.go(self.inner.end_lease(name, holder)).await
+        _name: &str,
+        _access: StoreAccess,
+        work: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> Result<T, StoreError> {
+        let turn = self.turn().await;
+        let result = work.await;
+        match &result {
+            Err(error) if error.kind == StoreKind::Unavailable => self.too_busy(error),
+            _ => self.went_well(),
+        }
+        drop(turn);
+        result
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::BlobName;
     use crate::store::memory::MemoryStore;
     use crate::store::memory::{MemoryFault, MemoryOp};
     use futures_util::future::join_all;

@@ -3,7 +3,6 @@
 //! hold on one machine alone, files take their place, for everybody who uses the folder.
 
 use std::cell::Cell;
-use std::collections::HashMap;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -50,31 +49,31 @@ pub(crate) struct HeldLock {
     _own: OwnLock,
 }
 
-/// How many tasks of this store hold each lock.
-type OwnLocks = Arc<Mutex<HashMap<PathBuf, usize>>>;
+/// What tells a lock of a folder from the others: the beginning of its keys.
+type LockMark = [u8; 2];
+
+/// The locks that tasks of this store hold: one by several tasks, where these only read.
+type OwnLocks = Arc<Mutex<Vec<LockMark>>>;
 
 /// One of them.
 #[derive(Debug)]
 struct OwnLock {
     all: OwnLocks,
-    path: PathBuf,
+    mark: LockMark,
 }
 
 impl OwnLock {
-    fn new(all: &OwnLocks, path: &Path) -> Self {
-        *locked(all).entry(path.to_owned()).or_default() += 1;
-        Self { all: all.clone(), path: path.to_owned() }
+    fn new(all: &OwnLocks, mark: LockMark) -> Self {
+        locked(all).push(mark);
+        Self { all: all.clone(), mark }
     }
 }
 
 impl Drop for OwnLock {
     fn drop(&mut self) {
         let mut all = locked(&self.all);
-        if let Some(holders) = all.get_mut(&self.path) {
-            *holders -= 1;
-            if *holders == 0 {
-                all.remove(&self.path);
-            }
+        if let Some(place) = all.iter().position(|mark| *mark == self.mark) {
+            all.swap_remove(place);
         }
     }
 }
@@ -108,16 +107,22 @@ impl Locks {
     /// few seconds is an error that names its holder.
     pub fn lock(&self, key: &str, alone: ExclusiveLock) -> io::Result<HeldLock> {
         let path = self.folder.join(&key[..2]);
+        let mark = [key.as_bytes()[0], key.as_bytes()[1]];
         if !self.is_by_files()? {
-            match self.of_the_system(&path, alone) {
+            match self.of_the_system(&path, mark, alone) {
                 Err(error) if is_missing(&error) => self.become_files()?,
                 result => return result,
             }
         }
-        self.by_file(&path.with_extension(HELD))
+        self.by_file(&path.with_extension(HELD), mark)
     }
 
-    fn of_the_system(&self, path: &Path, alone: ExclusiveLock) -> io::Result<HeldLock> {
+    fn of_the_system(
+        &self,
+        path: &Path,
+        mark: LockMark,
+        alone: ExclusiveLock,
+    ) -> io::Result<HeldLock> {
         let file =
             modes::private().create(true).truncate(false).read(true).write(true).open(path)?;
         let once = || {
@@ -131,11 +136,11 @@ impl Locks {
                 Err(TryLockError::WouldBlock) => Ok(None),
             }
         };
-        self.patiently(path, || holder(&file), once)?;
-        Ok(HeldLock { _of_the_system: Some(file), _file: None, _own: self.own(path) })
+        self.patiently((path, mark), || holder(&file), once)?;
+        Ok(HeldLock { _of_the_system: Some(file), _file: None, _own: self.own(mark) })
     }
 
-    fn by_file(&self, path: &Path) -> io::Result<HeldLock> {
+    fn by_file(&self, path: &Path, mark: LockMark) -> io::Result<HeldLock> {
         let ours = self.holder.get_or_init(|| Holder::new("-"));
         let theirs = Cell::new(None);
         let once = || match self.files.take(path, ours)? {
@@ -149,12 +154,12 @@ impl Locks {
             let Holder { process, host, .. } = theirs.take()?;
             Some(format!("process {} on {host}", process.id))
         };
-        let taken = self.patiently(path, told, once)?;
-        Ok(HeldLock { _of_the_system: None, _file: Some(taken), _own: self.own(path) })
+        let taken = self.patiently((path, mark), told, once)?;
+        Ok(HeldLock { _of_the_system: None, _file: Some(taken), _own: self.own(mark) })
     }
 
-    fn own(&self, path: &Path) -> OwnLock {
-        OwnLock::new(&self.own, path)
+    fn own(&self, mark: LockMark) -> OwnLock {
+        OwnLock::new(&self.own, mark)
     }
 
     /// The same for a lease: at once or not at all. `None`: locks are those of the system here.
@@ -173,7 +178,7 @@ impl Locks {
     /// Asks `once` until it gives something, as long as that is worth it.
     fn patiently<T>(
         &self,
-        path: &Path,
+        (path, mark): (&Path, LockMark),
         holder: impl Fn() -> Option<String>,
         mut once: impl FnMut() -> io::Result<Option<T>>,
     ) -> io::Result<T> {
@@ -186,7 +191,7 @@ impl Locks {
             }
             let patience = *patience.get_or_insert_with(|| self.patience());
             let waited = begun.elapsed();
-            let is_our_turn = || locked(&self.own).contains_key(path);
+            let is_our_turn = || locked(&self.own).contains(&mark);
             if waited >= PATIENCE_WITH_OURSELVES || (waited >= patience && !is_our_turn()) {
                 *locked(&self.stuck) = Some(Instant::now());
                 // The first time it is worth trying again.
