@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
-use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::model::failure::Class;
@@ -20,14 +20,37 @@ const DOOR_CLOSED: Duration = Duration::from_secs(5);
 const DOOR_OPEN: Duration = Duration::from_secs(30);
 
 /// What is known of a pool's logins.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Logins {
     state: Mutex<LoginsState>,
     /// A task that waits looks again.
     pub returned: Notify,
+    /// Room for logins.
+    pub places: Arc<Semaphore>,
+    /// Logins that are open now.
+    pub alive: Arc<AtomicUsize>,
 }
 
 impl Logins {
+    /// Of a pool with room for so many.
+    pub fn new(places: usize) -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::default(),
+            returned: Notify::default(),
+            places: Arc::new(Semaphore::new(places)),
+            alive: Arc::default(),
+        })
+    }
+
+    /// A place less for a while, if another login is left: the server ended one of too many.
+    pub fn step_back(&self) {
+        if self.alive.load(Ordering::SeqCst) > 0
+            && let Ok(place) = self.places.clone().try_acquire_owned()
+        {
+            self.state().bench.rest(std::iter::once(place), Instant::now());
+        }
+    }
+
     /// How they stand now.
     pub fn state(&self) -> MutexGuard<'_, LoginsState> {
         self.state.lock().expect("no code panics while it holds this lock")

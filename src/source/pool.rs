@@ -1,8 +1,7 @@
 //! The logins of one source: lent out, forked where the protocol allows it, never more than the
 //! cap, fewer where the server has no room.
 
-use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard, Weak};
 use std::time::Duration;
 
@@ -12,11 +11,16 @@ use tokio::time::{Instant, timeout};
 
 use crate::model::chain;
 use crate::model::failure::{Class, Failure};
-use crate::source::contract::{Endpoint, Op, Session, SourceError};
+use crate::source::contract::{Endpoint, Op, SourceError};
 use crate::source::logins::{
     ExclusiveLogin, Leave, Lent, Login, LoginRoom, LoginWaiter, Logins, LoginsState, Wants, over,
 };
 use crate::source::shared_cap::{CapMember, SharedCap};
+
+mod lease;
+
+use lease::GOOD_BYE;
+pub use lease::PoolLease;
 
 /// Sessions of one endpoint.
 ///
@@ -36,8 +40,6 @@ use crate::source::shared_cap::{CapMember, SharedCap};
 pub struct Pool {
     endpoint: Arc<dyn Endpoint>,
     logins: Arc<Logins>,
-    /// Room for logins.
-    places: Arc<Semaphore>,
     /// The cap over other pools, too, and whose turn it is under it.
     shared: Option<(Arc<SharedCap>, u64)>,
     itself: Weak<Self>,
@@ -45,8 +47,6 @@ pub struct Pool {
     turns: Arc<Semaphore>,
     opening: tokio::sync::Mutex<()>,
     opened: AtomicU64,
-    /// Logins that are open now.
-    alive: Arc<AtomicUsize>,
     /// Whether several passes have it: the last of them closes it.
     common: AtomicBool,
 }
@@ -67,12 +67,10 @@ impl Pool {
             endpoint,
             shared,
             itself: itself.clone(),
-            logins: Arc::default(),
-            places: Arc::new(Semaphore::new(connections.max(1))),
+            logins: Logins::new(connections.max(1)),
             turns: Arc::new(Semaphore::new(connections.saturating_sub(1).max(1))),
             opening: tokio::sync::Mutex::new(()),
             opened: AtomicU64::new(0),
-            alive: Arc::default(),
             common: AtomicBool::new(false),
         });
         if let Some((cap, _)) = &pool.shared {
@@ -88,7 +86,7 @@ impl Pool {
 
     /// Waits for room for one more login.
     async fn place(&self) -> LoginRoom {
-        let own = self.places.clone().acquire_owned().await;
+        let own = self.logins.places.clone().acquire_owned().await;
         let own = own.expect("this semaphore is never closed");
         let itself: Weak<dyn CapMember> = self.itself.clone();
         let shared = match &self.shared {
@@ -100,7 +98,7 @@ impl Pool {
 
     /// Whether there is no room for one more login now.
     fn is_full(&self) -> bool {
-        self.places.available_permits() == 0
+        self.logins.places.available_permits() == 0
             || self.shared.as_ref().is_some_and(|(cap, _)| cap.is_full())
     }
 
@@ -126,6 +124,11 @@ impl Pool {
     /// Lends a session: an idle one, else a fork of a login with room, else a new login if the cap
     /// allows it, else waits until one of these comes true.
     pub async fn lend(self: &Arc<Self>) -> Result<PoolLease, SourceError> {
+        self.lend_as(Some(self.id())).await
+    }
+
+    /// [`Pool::lend`], to somebody who knows of no login that failed but those of `by`.
+    async fn lend_as(self: &Arc<Self>, by: Option<usize>) -> Result<PoolLease, SourceError> {
         let mut waiter = None;
         loop {
             let (asks, news) = self.manners();
@@ -136,11 +139,13 @@ impl Pool {
                 return Ok(self.lease(lent, None));
             }
             let waiter = waiter.get_or_insert_with(|| LoginWaiter::new(&self.logins, Wants::Any));
+            let asked = (by, waiter.since);
+            self.may_expect_an_answer(asked)?;
             tokio::select! {
                 biased;
                 () = &mut returned => {}
                 place = self.place(), if asks => {
-                    if let Some(lent) = self.log_in(place, None, waiter.since).await? {
+                    if let Some(lent) = self.log_in(place, None, asked).await? {
                         return Ok(self.lease(lent, None));
                     }
                 }
@@ -156,7 +161,12 @@ impl Pool {
         attempt: u32,
         attempts: u32,
     ) -> Result<PoolLease, SourceError> {
-        if attempt > 1 && attempt >= attempts { self.lend_alone().await } else { self.lend().await }
+        match attempt {
+            // Another pass may have just waited in vain on the same pool.
+            1 if self.common.load(Ordering::Relaxed) => self.lend_as(None).await,
+            _ if attempt > 1 && attempt >= attempts => self.lend_alone().await,
+            _ => self.lend().await,
+        }
     }
 
     /// Lends a session that has its login to itself until the lease, or what
@@ -181,6 +191,8 @@ impl Pool {
             if let Some(lent) = self.unused(&mut alone)? {
                 return Ok(self.lease(lent, Some(alone)));
             }
+            let asked = (Some(self.id()), waiter.since);
+            self.may_expect_an_answer(asked)?;
             let asks = asks && !self.state().owes_others();
             if !asks || self.is_full() {
                 door = alone.knock(door, Instant::now());
@@ -189,7 +201,7 @@ impl Pool {
                 biased;
                 () = &mut returned => {}
                 place = self.place(), if asks => {
-                    if let Some(lent) = self.log_in(place, Some(&mut alone), waiter.since).await? {
+                    if let Some(lent) = self.log_in(place, Some(&mut alone), asked).await? {
                         return Ok(self.lease(lent, Some(alone)));
                     }
                 }
@@ -199,8 +211,8 @@ impl Pool {
         }
     }
 
-    fn lease(self: &Arc<Self>, lent: Lent, alone: Option<ExclusiveLogin>) -> PoolLease {
-        PoolLease { lent: Some(lent), alone, pool: self.clone() }
+    fn lease(&self, lent: Lent, alone: Option<ExclusiveLogin>) -> PoolLease {
+        PoolLease::new(self.logins.clone(), lent, alone)
     }
 
     /// Whether somebody waits for a session: a task that cannot use its own now may give way.
@@ -214,12 +226,20 @@ impl Pool {
         let (now, mut state) = (Instant::now(), self.state());
         state.bench.call_back(now);
         let quiet = state.bench.quiet_until(now);
-        (quiet.is_none() || self.alive.load(Ordering::SeqCst) == 0, state.bench.next())
+        (quiet.is_none() || self.logins.alive.load(Ordering::SeqCst) == 0, state.bench.next())
     }
 
     fn may_ask(&self, state: &LoginsState) -> Result<(), SourceError> {
         let Some((class, message)) = &state.refused else { return Ok(()) };
         Err(SourceError::new(Op::Login, self.address(), *class, message.clone()).transient(false))
+    }
+
+    /// An error where the server has kept somebody waiting in vain since this task `asked` for a
+    /// login, or a moment ago: the task would wait for the same silence.
+    fn may_expect_an_answer(&self, asked: (Option<usize>, Instant)) -> Result<(), SourceError> {
+        let cap = self.shared.as_ref().filter(|_| self.logins.alive.load(Ordering::SeqCst) == 0);
+        let silence = cap.and_then(|(cap, _)| cap.silence(asked, self.address()));
+        silence.map_or(Ok(()), Err)
     }
 
     fn at_hand(&self) -> Result<Option<Lent>, SourceError> {
@@ -243,7 +263,7 @@ impl Pool {
         &self,
         place: LoginRoom,
         mut alone: Option<&mut ExclusiveLogin>,
-        asked: Instant,
+        asked: (Option<usize>, Instant),
     ) -> Result<Option<Lent>, SourceError> {
         let first = if self.logins() == 0 { Some(self.opening.lock().await) } else { None };
         if first.is_some() {
@@ -256,15 +276,7 @@ impl Pool {
             }
         }
         let cap = self.shared.as_ref().map(|(cap, _)| cap);
-        let is_first = self.alive.load(Ordering::SeqCst) == 0;
-        if let Some(silence) =
-            cap.filter(|_| is_first).and_then(|cap| cap.silence((self.id(), asked), self.address()))
-        {
-            // The place is free again, and others wait for news.
-            drop(place);
-            self.logins.returned.notify_waiters();
-            return Err(silence);
-        }
+        self.may_expect_an_answer(asked)?;
         let session = match self.endpoint.open().await {
             Ok(session) => session,
             Err(error) => {
@@ -278,7 +290,7 @@ impl Pool {
         self.state().breaker.close();
         cap.inspect(|cap| cap.was_answered());
         let id = self.opened.fetch_add(1, Ordering::Relaxed);
-        let login = Login::new(id, place, &self.alive);
+        let login = Login::new(id, place, &self.logins.alive);
         let lent = {
             let mut state = self.state();
             state.remember(&login);
@@ -309,7 +321,7 @@ impl Pool {
         place: OwnedSemaphorePermit,
         error: SourceError,
     ) -> Result<(), SourceError> {
-        let alive = self.alive.load(Ordering::SeqCst);
+        let alive = self.logins.alive.load(Ordering::SeqCst);
         let mut state = self.state();
         match error.class() {
             Class::Auth | Class::HostKey | Class::Tls if !error.is_transient() => {
@@ -317,8 +329,9 @@ impl Pool {
             }
             Class::Busy | Class::Connect | Class::Stalled if alive > 0 && error.is_transient() => {
                 // Half of the places that are not taken rest with this one.
-                let spare = self.places.available_permits() / 2;
-                let spare = (0..spare).filter_map(|_| self.places.clone().try_acquire_owned().ok());
+                let spare = self.logins.places.available_permits() / 2;
+                let spare =
+                    (0..spare).filter_map(|_| self.logins.places.clone().try_acquire_owned().ok());
                 let rest = state.bench.rest(std::iter::once(place).chain(spare), Instant::now());
                 tracing::warn!(server = self.address(), logins = alive,
                     rest_ms = rest.as_millis() as u64, error = %chain(&error),
@@ -333,15 +346,6 @@ impl Pool {
             _ => {}
         }
         Err(error)
-    }
-
-    /// A place less for a while, if another login is left: the server ended one of too many.
-    fn step_back(&self) {
-        if self.alive.load(Ordering::SeqCst) > 0
-            && let Ok(place) = self.places.clone().try_acquire_owned()
-        {
-            self.state().bench.rest(std::iter::once(place), Instant::now());
-        }
     }
 
     /// Says good-bye on every idle login, unless another pass has use for them. Lent sessions end
@@ -359,9 +363,6 @@ impl Pool {
         }
     }
 }
-
-/// How long saying good-bye may take that another pool waits for.
-const GOOD_BYE: Duration = Duration::from_secs(2);
 
 #[async_trait]
 impl CapMember for Pool {
@@ -401,96 +402,9 @@ impl CapMember for Pool {
     fn has_login_since(&self) -> Option<Instant> {
         self.state().oldest_login()
     }
-}
 
-/// A session on loan. Dropping it throws the session away (a cancelled transfer leaves it in an
-/// unknown state); [`PoolLease::give_back`] keeps it for the next one.
-pub struct PoolLease {
-    lent: Option<Lent>,
-    alone: Option<ExclusiveLogin>,
-    pool: Arc<Pool>,
-}
-
-impl PoolLease {
-    /// Of a lease of [`Pool::lend_alone`]: others are let onto its login once this is dropped, or
-    /// the lease ends.
-    pub(crate) fn seclusion(&mut self) -> Option<ExclusiveLogin> {
-        self.alone.take()
-    }
-
-    /// Ends the login of a lease that has it to itself.
-    async fn end_login(mut self) {
-        let Some(Lent { session, login }) = self.lent.take() else { return };
-        let others = self.pool.state().take_login(login.id);
-        for lent in others {
-            drop(timeout(GOOD_BYE, lent.session.close()).await);
-        }
-        drop(timeout(GOOD_BYE, session.close()).await);
-        drop(login);
-    }
-
-    /// Returns a session that is in order.
-    pub(crate) fn give_back(mut self) {
-        if let Some(lent) = self.lent.take() {
-            lent.login.used(Instant::now());
-            self.pool.state().take_back(lent);
-        }
-    }
-
-    /// Ends the lease as `result` demands: a session that survived goes back, one that did not
-    /// takes its login, and the idle sessions that have probably died with it, out of circulation.
-    pub fn settle<T>(self, result: &Result<T, SourceError>) {
-        match result {
-            Err(error) if !error.keeps_session() => self.lost(error),
-            _ => self.give_back(),
-        }
-    }
-
-    /// [`PoolLease::discard`], because of `error`: after one that says that the server has too much
-    /// to do, one place rests.
-    pub fn lost(self, error: &SourceError) {
-        let pool = self.pool.clone();
-        self.discard();
-        if error.class() == Class::Busy {
-            pool.step_back();
-        }
-    }
-
-    /// Throws the session away, its login and the idle sessions that have probably died with it.
-    pub fn discard(mut self) {
-        let Some(lent) = self.lent.take() else { return };
-        let dead: Vec<Lent> = {
-            let mut state = self.pool.state();
-            let trunks = std::mem::take(&mut state.trunks);
-            let (dead, alive): (Vec<_>, Vec<_>) =
-                trunks.into_iter().partition(|trunk| trunk.login.id == lent.login.id);
-            state.trunks = alive;
-            dead.into_iter().chain(std::mem::take(&mut state.idle)).collect()
-        };
-        drop((lent, dead));
-    }
-}
-
-impl Drop for PoolLease {
-    fn drop(&mut self) {
-        if let Some(lent) = self.lent.take() {
-            lent.login.used(Instant::now());
-        }
-        drop(self.alone.take());
-        self.pool.logins.returned.notify_waiters();
-    }
-}
-
-impl Deref for PoolLease {
-    type Target = dyn Session;
-    fn deref(&self) -> &Self::Target {
-        self.lent.as_ref().expect("a lease holds its session until it ends").session.as_ref()
-    }
-}
-
-impl DerefMut for PoolLease {
-    fn deref_mut(&mut self) -> &mut Self::Target {
-        self.lent.as_mut().expect("a lease holds its session until it ends").session.as_mut()
+    fn look_again(&self) {
+        self.logins.returned.notify_waiters();
     }
 }
 

@@ -41,6 +41,9 @@ pub trait CapMember: Send + Sync {
 
     /// Since when it has had a login; `None`: it has none.
     fn has_login_since(&self) -> Option<Instant>;
+
+    /// Has its tasks that wait for a login ask [`SharedCap::silence`] again.
+    fn look_again(&self);
 }
 
 /// Places for logins at one server. A task that waits for one is served by priority, then in turn.
@@ -96,6 +99,8 @@ impl SharedCap {
         if members.iter().all(|member| member.has_login_since().is_none()) {
             let (at, cause) = (Instant::now(), error.cause());
             *self.unanswered() = Some(Unanswered { at, by, class, cause });
+            // Nobody who waits for a place has to have it first to learn this.
+            members.iter().for_each(|member| member.look_again());
         }
     }
 
@@ -105,11 +110,17 @@ impl SharedCap {
     }
 
     /// Why the pool `by` need not ask the server now: another one has just waited in vain, or
-    /// somebody of the same pool since it was `asked` for a login.
-    pub fn silence(&self, (by, asked): (usize, Instant), address: &str) -> Option<SourceError> {
+    /// somebody of the same pool since it was `asked` for a login. Without `by` any pool is another
+    /// one: so asks a source that has tried nothing yet.
+    pub fn silence(
+        &self,
+        (by, asked): (Option<usize>, Instant),
+        address: &str,
+    ) -> Option<SourceError> {
         let unanswered = self.unanswered();
-        let is_fresh =
-            |told: &&Unanswered| told.at > asked || told.by != by && told.at.elapsed() < SILENCE;
+        let is_fresh = |told: &&Unanswered| {
+            told.at > asked || Some(told.by) != by && told.at.elapsed() < SILENCE
+        };
         let told = unanswered.as_ref().filter(is_fresh)?;
         let (cause, ago) = (&told.cause, told.at.elapsed().as_secs());
         let why = format!("{cause} (so it was for another source {ago} s ago)");
@@ -279,6 +290,7 @@ mod tests {
         fn has_login_since(&self) -> Option<Instant> {
             None
         }
+        fn look_again(&self) {}
     }
 
     fn nobody() -> Weak<dyn CapMember> {
@@ -328,7 +340,7 @@ mod tests {
     fn a_silent_server_is_waited_for_by_one_pool_and_told_to_the_others() {
         let cap = SharedCap::new(2);
         let of = |error: SourceError| (error.class(), error.cause());
-        let silence = |by| cap.silence((by, Instant::now()), "ftp://h").map(of);
+        let silence = |by| cap.silence((Some(by), Instant::now()), "ftp://h").map(of);
         let asked = Instant::now() - Duration::from_millis(1);
         assert!(silence(2).is_none());
         let failure = |class| SourceError::new(Op::Login, "ftp://h", class, "no greeting");
@@ -338,7 +350,7 @@ mod tests {
         assert!(silence(1).is_none(), "the pool itself tries again");
         let why = "no greeting (so it was for another source 0 s ago)".to_owned();
         assert_eq!(silence(2), Some((Class::Stalled, why)));
-        let waited = cap.silence((1, asked), "ftp://h").map(of);
+        let waited = cap.silence((Some(1), asked), "ftp://h").map(of);
         assert!(waited.is_some(), "who asked the same pool before that has waited long enough");
         cap.was_answered();
         assert!(silence(2).is_none(), "one answer, and all ask again");

@@ -6,6 +6,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::*;
+use crate::source::contract::Session;
 use crate::source::memory::MemoryServer;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -81,5 +82,53 @@ async fn a_large_source_keeps_no_other_one_waiting_until_it_is_done() {
         drop(lease.expect("it is lent"));
         assert_eq!(server.tree().most_open, 1);
         busy.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+}
+
+/// A server that takes connections and never says a word.
+#[derive(Debug)]
+struct Silent;
+
+#[async_trait]
+impl Endpoint for Silent {
+    fn address(&self) -> &str {
+        "ftp://silent"
+    }
+
+    fn default_connections(&self) -> usize {
+        4
+    }
+
+    async fn open(&self) -> Result<Box<dyn Session>, SourceError> {
+        sleep(Duration::from_secs(2)).await;
+        Err(SourceError::new(Op::Login, self.address(), Class::Connect, "no greeting"))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn sources_at_a_silent_server_wait_side_by_side_for_each_of_their_tries() {
+    for (pools, sources) in [(1, 15), (15, 1), (5, 3)] {
+        let cap = SharedCap::new(4);
+        let pool = |_| Pool::within(Arc::new(Silent), 4, Some((cap.clone(), 50)));
+        let pools: Vec<_> = (0..pools).map(pool).collect();
+        pools.iter().for_each(|pool| pool.become_common());
+        // A run begins with so many of them, the others follow.
+        let at_once = Arc::new(Semaphore::new(8));
+        let mut work = JoinSet::new();
+        for n in 0..pools.len() * sources {
+            let (pool, at_once) = (pools[n % pools.len()].clone(), at_once.clone());
+            work.spawn(async move {
+                let _turn = at_once.acquire_owned().await;
+                for attempt in 1..=2 {
+                    drop(pool.lend_for_try(attempt, 2).await.err().expect("nobody answers"));
+                    sleep(Duration::from_millis(50 + 17 * n as u64)).await;
+                }
+            });
+        }
+        let began = Instant::now();
+        work.join_all().await;
+        // Two tries of two seconds each and one for those that follow, and the waits behind them.
+        let limit = Duration::from_millis(3 * 2_000 + 4 * 300 + 500);
+        assert!(began.elapsed() < limit, "{:?} of {limit:?}", began.elapsed());
     }
 }

@@ -11,6 +11,9 @@ const SOURCES: usize = 20;
 /// what is read of both.
 const OF_A_RUN: usize = 8;
 
+/// What the name of the index of sources ends with.
+const INDEX: &str = "_runs%2Fsources.json";
+
 /// A file that is expected by a time of day, and that may not be old.
 const EXPECTED: &str = "[[source.expect]]\nname = \"daily\"\nby = \"07:00\"\nmin_count = 0\n\
     [[source.expect]]\nname = \"fresh\"\nfiles = [\"a.txt\"]\nmax_age = \"26h\"\n";
@@ -101,7 +104,12 @@ fn files_that_are_expected_cost_an_idle_source_one_request_more_at_most() {
     let handler = Handler::start(&ferry.path(""), &[]);
     for most in [usize::MAX / SOURCES, 3, 2, 2] {
         let (asked, (status, told)) = requests(&proxy, || {
-            handler.post("IngestTimer", &[], r#"{"Data":{"timer":{}},"Metadata":{}}"#)
+            let before = proxy.requests().len();
+            let told = handler.post("IngestTimer", &[], r#"{"Data":{"timer":{}},"Metadata":{}}"#);
+            // A run notes that it has looked once it has answered.
+            let is_noted = |line: &String| line.starts_with("PUT") && line.contains(INDEX);
+            wait_for("the index of sources", || proxy.requests()[before..].iter().any(is_noted));
+            told
         });
         assert!(status == 200 && told.contains(&format!("unchanged {SOURCES}")), "{told}");
         check_cost(&asked, most);
