@@ -22,7 +22,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[tokio::main]
 async fn main() -> Result<()> {
     let file = std::env::args().nth(1).context("usage: into_nothing ingest.toml")?;
-    let config = config::load(Path::new(&file), &BTreeMap::new())?;
+    let config = config::load(Path::new(&file), &BTreeMap::new(), &BTreeMap::new())?;
     let store = Arc::new(DiscardStore::new());
     let options = Options::new(store.clone(), config.limits.limits(4 << 30));
     let report = run::run(config.sources, options).await;

@@ -3,6 +3,7 @@
 
 pub mod configured;
 pub mod exporter;
+pub(crate) mod key_vault;
 pub mod open;
 pub mod secrets;
 pub mod stores;

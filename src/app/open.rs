@@ -4,9 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::configured::Configured;
+use super::key_vault;
 use super::secrets::redactor;
 use super::stores::stores;
 use super::unusable::Unusable;
+use crate::config::key_vault::VaultValues;
 use crate::config::text::Environment;
 use crate::config::{self, Account, Config, Destination, LimitSettings};
 use crate::model::redactor::Redactor;
@@ -29,11 +31,11 @@ pub struct OpenedConfig {
 }
 
 /// Reads the configuration that `configured` names, and opens its store.
-pub(crate) fn open(
+pub(crate) async fn open(
     configured: &Configured,
     environment: &Environment,
 ) -> Result<OpenedConfig, Unusable> {
-    let config = config(configured, environment)?;
+    let config = config(configured, environment).await?;
     let (store, destinations) = stores(&config)?;
     Ok(OpenedConfig { redactor: redactor(&config), store, destinations, config })
 }
@@ -51,20 +53,24 @@ fn in_lines(error: &config::ConfigError) -> String {
 }
 
 /// The configuration that `configured` names, with only the sources that it names.
-pub(crate) fn config(
+pub(crate) async fn config(
     configured: &Configured,
     environment: &Environment,
 ) -> Result<Config, Unusable> {
-    let mut config = config::load(&configured.config, environment).map_err(|error| {
-        let hint = match &error {
-            config::ConfigError::Read(..) => {
-                "\nhint: `--config FILE` or BLOBFERRY_CONFIG names \
-                another file; `blobferry demo` needs none"
-            }
-            _ => "",
-        };
-        Unusable(format!("{}{hint}", in_lines(&error)))
-    })?;
+    config_after(configured, environment, &VaultValues::new()).await
+}
+
+/// As [`config`]; where a key vault cannot be asked now, what is `known` of it still holds.
+pub(crate) async fn config_after(
+    configured: &Configured,
+    environment: &Environment,
+    known: &VaultValues,
+) -> Result<Config, Unusable> {
+    let vaults = match config::vault_needs(&configured.config, environment).map_err(unreadable)? {
+        Some(needs) => key_vault::read(&needs, known).await,
+        None => VaultValues::new(),
+    };
+    let mut config = config::load(&configured.config, environment, &vaults).map_err(unreadable)?;
     let unknown = configured
         .sources
         .iter()
@@ -76,6 +82,17 @@ pub(crate) fn config(
         config.sources.retain(|source| configured.sources.contains(&source.name));
     }
     Ok(config)
+}
+
+fn unreadable(error: config::ConfigError) -> Unusable {
+    let hint = match &error {
+        config::ConfigError::Read(..) => {
+            "\nhint: `--config FILE` or BLOBFERRY_CONFIG names \
+            another file; `blobferry demo` needs none"
+        }
+        _ => "",
+    };
+    Unusable(format!("{}{hint}", in_lines(&error)))
 }
 
 /// So many names are shown to somebody who has mistaken one.

@@ -5,8 +5,13 @@ use crate::model::Secret;
 use crate::model::redactor::Redactor;
 use crate::store::azure::{AzureIdentity, Principal, PrincipalProof};
 
-/// Everything that no output may repeat.
+/// Knows everything that no output may repeat.
 pub fn redactor(config: &Config) -> Redactor {
+    Redactor::new(&secrets(config))
+}
+
+/// Everything that no output may repeat.
+pub(crate) fn secrets(config: &Config) -> Vec<Secret> {
     let mut secrets: Vec<Secret> = config.secrets.clone();
     for place in config.places() {
         let Destination::Azure { account, .. } = place else { continue };
@@ -34,7 +39,7 @@ pub fn redactor(config: &Config) -> Redactor {
             Account::Identity { .. } => {}
         }
     }
-    Redactor::new(&secrets)
+    secrets
 }
 
 /// The whole SAS and the part of it that counts.

@@ -36,7 +36,7 @@ pub(crate) struct AuditArguments {
 
 pub async fn audit(arguments: AuditArguments, environment: &Environment) -> u8 {
     let OpenedConfig { config, store, destinations, redactor } =
-        match open::open(&arguments.configured, environment) {
+        match open::open(&arguments.configured, environment).await {
             Ok(opened) => opened,
             Err(unusable) => return console::refuse(&unusable),
         };

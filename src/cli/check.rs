@@ -56,7 +56,7 @@ pub(crate) struct CheckArguments {
 
 pub async fn check(arguments: CheckArguments, environment: &Environment) -> u8 {
     let OpenedConfig { config, store, destinations, redactor } =
-        match open::open(&arguments.configured, environment) {
+        match open::open(&arguments.configured, environment).await {
             Ok(opened) => opened,
             Err(unusable) => return console::refuse(&unusable),
         };
@@ -74,6 +74,7 @@ pub async fn check(arguments: CheckArguments, environment: &Environment) -> u8 {
     let by_queue = config.dispatch.by_queue.unwrap_or(place.in_azure());
     lines.tell(CheckLine::ok("place", place.told(by_queue)));
     unresolved(&mut lines, environment);
+    key_vaults(&mut lines, &config);
     if let Err(unusable) = places(&mut lines, &config, store.as_ref(), by_queue).await {
         return console::refuse(&unusable);
     }
@@ -167,6 +168,25 @@ fn unresolved(lines: &mut CheckLines, environment: &Environment) {
             )
             .hint(hint),
         );
+    }
+}
+
+/// Key vaults that values are read from. What a refused secret costs, its source tells.
+fn key_vaults(lines: &mut CheckLines, config: &Config) {
+    let mut vaults: BTreeMap<&str, (usize, Vec<&str>)> = BTreeMap::new();
+    for (secret, value) in &config.vaults {
+        let (read, problems) = vaults.entry(&secret.vault).or_default();
+        match value {
+            Ok(_) => *read += 1,
+            Err(_) => problems.push(&secret.name),
+        }
+    }
+    for (vault, (read, problems)) in vaults {
+        let text = format!("{vault}: {} read", number_of(read, "secret"));
+        lines.tell(match &problems[..] {
+            [] => CheckLine::ok("key vault", text),
+            names => CheckLine::note("key vault", format!("{text}, not {}", names.join(", "))),
+        });
     }
 }
 

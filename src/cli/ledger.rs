@@ -52,7 +52,7 @@ struct LedgerGiven {
 pub async fn ledger(arguments: LedgerArguments, environment: &Environment) -> u8 {
     let (LedgerAction::Show(given) | LedgerAction::Rebuild(given)) = &arguments.action;
     let OpenedConfig { config, store, destinations, redactor } =
-        match open::open(&given.configured, environment) {
+        match open::open(&given.configured, environment).await {
             Ok(opened) => opened,
             Err(unusable) => return console::refuse(&unusable),
         };

@@ -46,7 +46,7 @@ pub(crate) struct LsArguments {
 
 pub async fn ls(arguments: LsArguments, environment: &Environment) -> u8 {
     let OpenedConfig { config, store, destinations, redactor } =
-        match open::open(&arguments.configured, environment) {
+        match open::open(&arguments.configured, environment).await {
             Ok(opened) => opened,
             Err(unusable) => return console::refuse(&unusable),
         };

@@ -175,10 +175,11 @@ async fn look_for(
     words: find::FindWords,
     environment: &BTreeMap<String, String>,
 ) -> u8 {
-    let OpenedConfig { config, store, redactor, .. } = match open::open(configured, environment) {
-        Ok(opened) => opened,
-        Err(unusable) => return console::refuse(&unusable),
-    };
+    let OpenedConfig { config, store, redactor, .. } =
+        match open::open(configured, environment).await {
+            Ok(opened) => opened,
+            Err(unusable) => return console::refuse(&unusable),
+        };
     let state = StateStore::new(store, redactor.clone(), Policy::default());
     let sources = config.sources.into_iter().map(|source| source.name).collect();
     match find::find(&state, sources, words, &redactor).await {
@@ -200,10 +201,11 @@ async fn judge(
     words: &expect::ExpectWords,
     environment: &BTreeMap<String, String>,
 ) -> u8 {
-    let OpenedConfig { config, store, redactor, .. } = match open::open(configured, environment) {
-        Ok(opened) => opened,
-        Err(unusable) => return console::refuse(&unusable),
-    };
+    let OpenedConfig { config, store, redactor, .. } =
+        match open::open(configured, environment).await {
+            Ok(opened) => opened,
+            Err(unusable) => return console::refuse(&unusable),
+        };
     // Before the first run there may be no place for the state yet.
     if words.writes() && config.sources.iter().any(|source| !source.expectations.is_empty()) {
         let (policy, cancel) = (Policy::default(), CancellationToken::new());

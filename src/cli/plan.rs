@@ -34,7 +34,7 @@ pub(crate) struct PlanArguments {
 
 pub async fn plan(arguments: PlanArguments, environment: &Environment) -> u8 {
     let OpenedConfig { config, store, destinations, redactor } =
-        match open::open(&arguments.configured, environment) {
+        match open::open(&arguments.configured, environment).await {
             Ok(opened) => opened,
             Err(unusable) => return console::refuse(&unusable),
         };

@@ -50,7 +50,7 @@ pub async fn run(arguments: RunArguments, environment: &Environment) -> u8 {
     // From here on, being told to stop leaves a report.
     let signals = Signals::new();
     let colours = Colours::wanted(environment);
-    let opened = open::open(&arguments.configured, environment);
+    let opened = open::open(&arguments.configured, environment).await;
     let opened = opened.and_then(|opened| {
         open::must_allow_runs(&opened.config)
             .and_then(|()| check_globs(&arguments))

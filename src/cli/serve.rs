@@ -3,6 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tokio::runtime::Handle;
+use tokio::sync::Mutex;
+
 use super::console;
 use crate::app::configured::{CONFIG, Configured};
 use crate::app::exporter;
@@ -11,16 +14,20 @@ use crate::app::secrets;
 use crate::app::stores;
 use crate::app::unusable::Unusable;
 use crate::app::work_queue;
+use crate::config::key_vault::VaultValues;
 use crate::config::text::Environment;
 use crate::config::{Config, QUEUE};
 use crate::handler::host::APP_ROOT;
 use crate::handler::page::local::Local;
+use crate::handler::renewal::Renewal;
 use crate::handler::resources::{QueueWork, Ready, RunResources};
 use crate::handler::{console as lines, server};
 use crate::history::arrivals_cache::ArrivalsCache;
 use crate::ledger::LedgerCache;
+use crate::model::redactor::Redactor;
 use crate::runtime::platform::Hosting;
 use crate::store::queue::Queue;
+use crate::telemetry::insights::Insights;
 use crate::telemetry::lines::LineOut;
 use crate::telemetry::{self, Console, Watched};
 
@@ -65,7 +72,7 @@ pub async fn serve(arguments: ServeArguments, environment: &Environment) -> u8 {
 
 /// Shows the status page until Ctrl-C.
 async fn status(arguments: ServeArguments, environment: &Environment) -> u8 {
-    let ready = match looked_at(arguments.config, environment) {
+    let ready = match looked_at(arguments.config, environment).await {
         Ok(ready) => ready,
         Err(unusable) => return console::refuse(&unusable),
     };
@@ -89,11 +96,10 @@ async fn status(arguments: ServeArguments, environment: &Environment) -> u8 {
 }
 
 /// What the status page needs: it only reads, and writes no log files.
-fn looked_at(config: PathBuf, environment: &Environment) -> Result<Ready, Unusable> {
-    let OpenedConfig { config, store, destinations, redactor } = open::open(
-        &Configured { config: found(config, environment), sources: Vec::new() },
-        environment,
-    )?;
+async fn looked_at(config: PathBuf, environment: &Environment) -> Result<Ready, Unusable> {
+    let configured = Configured { config: found(config, environment), sources: Vec::new() };
+    let OpenedConfig { config, store, destinations, redactor } =
+        open::open(&configured, environment).await?;
     let mut log = config.log.clone();
     log.files = Some(false);
     let line_out = |_, line: &[u8]| console::say(String::from_utf8_lossy(line).trim_end());
@@ -119,14 +125,23 @@ fn looked_at(config: PathBuf, environment: &Environment) -> Result<Ready, Unusab
         arrivals: ArrivalsCache::keeping(),
         telemetry: Some(telemetry),
         insights: None,
+        renewal: None,
     })
 }
 
+/// What lasts as long as the process, however often the configuration is read.
+#[derive(Clone)]
+struct LastingResources {
+    redactor: Redactor,
+    ledgers: LedgerCache,
+    arrivals: ArrivalsCache,
+    insights: Option<Arc<Insights>>,
+}
+
+/// Blocks until the configuration is read, key vaults included.
 fn ready(config: PathBuf, environment: &Environment) -> Result<Ready, Unusable> {
     let configured = Configured { config: found(config, environment), sources: Vec::new() };
-    let config = open::config(&configured, environment)?;
-    open::must_allow_runs(&config)?;
-    let (store, destinations) = stores::stores(&config)?;
+    let config = Handle::current().block_on(open::config(&configured, environment))?;
     let redactor = secrets::redactor(&config);
     let mut log = config.log.clone();
     // The file system under the host is read-only, and the host keeps our lines.
@@ -141,13 +156,41 @@ fn ready(config: PathBuf, environment: &Environment) -> Result<Ready, Unusable> 
     // The host sends our lines to Application Insights too, and each of them would be paid for
     // twice.
     let console = if insights.is_some() { Console::Quiet } else { Console::AsSet };
-    let telemetry =
-        telemetry::start_with(&log, console, watched, line_out, &redactor, insights.as_ref());
+    let lasting = LastingResources {
+        redactor,
+        ledgers: LedgerCache::keeping(),
+        arrivals: ArrivalsCache::keeping(),
+        insights,
+    };
+    let vaults = config.vaults.clone();
+    let mut ready = assembled(config, environment, &lasting)?;
+    let telemetry = telemetry::start_with(
+        &log,
+        console,
+        watched,
+        line_out,
+        &lasting.redactor,
+        lasting.insights.as_ref(),
+    );
     telemetry
         .warnings
         .iter()
         .chain(&warnings)
         .for_each(|warning| lines::say(tracing::Level::WARN, warning));
+    ready.telemetry = Some(telemetry);
+    ready.renewal =
+        (!vaults.is_empty()).then(|| renewal(configured, environment.clone(), lasting, vaults));
+    Ok(ready)
+}
+
+/// What a configuration names, opened. Does no I/O.
+fn assembled(
+    config: Config,
+    environment: &Environment,
+    lasting: &LastingResources,
+) -> Result<Ready, Unusable> {
+    open::must_allow_runs(&config)?;
+    let (store, destinations) = stores::stores(&config)?;
     let work = work(&config, environment)?;
     let queue = match &work {
         Some(work) => Some(work.queue.clone()),
@@ -158,6 +201,7 @@ fn ready(config: PathBuf, environment: &Environment) -> Result<Ready, Unusable> 
         let (store, destinations) = stores::stores(&config).map_err(|Unusable(problem)| problem)?;
         Ok(RunResources { store, destinations, limits: open::limits(&config.limits) })
     };
+    let LastingResources { redactor, ledgers, arrivals, insights } = lasting.clone();
     Ok(Ready {
         sources,
         store,
@@ -167,11 +211,35 @@ fn ready(config: PathBuf, environment: &Environment) -> Result<Ready, Unusable> 
         work,
         queue,
         redactor,
-        ledgers: LedgerCache::keeping(),
-        arrivals: ArrivalsCache::keeping(),
+        ledgers,
+        arrivals,
         insights,
-        telemetry: Some(telemetry),
+        telemetry: None,
+        renewal: None,
     })
+}
+
+/// Reads the configuration anew, with the secrets that key vaults hold then. What the log and the
+/// exporter of telemetry work with stays as it was read first.
+fn renewal(
+    configured: Configured,
+    environment: Environment,
+    lasting: LastingResources,
+    vaults: VaultValues,
+) -> Renewal<Ready> {
+    let of_all = Arc::new((configured, environment, lasting, Mutex::new(vaults)));
+    Renewal::new(Box::new(move || {
+        let of_all = of_all.clone();
+        Box::pin(async move {
+            let (configured, environment, lasting, vaults) = &*of_all;
+            let mut known = vaults.lock().await;
+            let read = open::config_after(configured, environment, &known).await;
+            let config = read.map_err(|Unusable(problem)| problem)?;
+            lasting.redactor.learn(&secrets::secrets(&config));
+            known.clone_from(&config.vaults);
+            assembled(config, environment, lasting).map_err(|Unusable(problem)| problem)
+        })
+    }))
 }
 
 /// The queue, if work goes by it.

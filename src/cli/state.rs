@@ -46,7 +46,7 @@ struct MoveWords {
 
 pub async fn state(arguments: StateArguments, environment: &Environment) -> u8 {
     let StateAction::Move(words) = arguments.action;
-    let (relocation, redactors) = match relocation(&words, environment) {
+    let (relocation, redactors) = match relocation(&words, environment).await {
         Ok(found) => found,
         Err(unusable) => return console::refuse(&unusable),
     };
@@ -79,13 +79,16 @@ fn told(moved: &StateMoved, from: &str, to: &str) -> String {
     )
 }
 
-/// What is to be moved, as both configurations tell. Does no I/O.
-fn relocation(
+/// What is to be moved, as both configurations tell.
+async fn relocation(
     words: &MoveWords,
     environment: &Environment,
 ) -> Result<(StateMove, Vec<Redactor>), Unusable> {
-    let config = read(&words.config, environment)?;
-    let old = words.from.as_deref().map(|from| read(from, environment)).transpose()?;
+    let config = read(&words.config, environment).await?;
+    let old = match &words.from {
+        Some(from) => Some(read(from, environment).await?),
+        None => None,
+    };
     let before = match (&old, &config.state) {
         (Some(old), _) => old.state.as_ref().unwrap_or(&old.destination),
         (None, Some(_)) => &config.destination,
@@ -124,6 +127,6 @@ fn relocation(
     Ok((relocation, redactors))
 }
 
-fn read(file: &Path, environment: &Environment) -> Result<Config, Unusable> {
-    open::config(&Configured { config: file.to_owned(), sources: Vec::new() }, environment)
+async fn read(file: &Path, environment: &Environment) -> Result<Config, Unusable> {
+    open::config(&Configured { config: file.to_owned(), sources: Vec::new() }, environment).await
 }

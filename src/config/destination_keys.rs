@@ -2,6 +2,66 @@
 
 use crate::settings::{SettingKey, ValueKind};
 
+/// The kinds of identities.
+const IDENTITIES: ValueKind =
+    ValueKind::OneOf(&["managed", "workload", "service-principal", "cli"]);
+const CLIENT_ID: SettingKey = SettingKey {
+    name: "client_id",
+    kind: ValueKind::Text,
+    doc: "Client id of a user-assigned identity or of an application. Default: the \
+        environment's AZURE_CLIENT_ID, if set.",
+};
+const OBJECT_ID: SettingKey = SettingKey {
+    name: "object_id",
+    kind: ValueKind::Text,
+    doc: "Object id of a user-assigned identity, instead of `client_id`.",
+};
+const RESOURCE_ID: SettingKey = SettingKey {
+    name: "resource_id",
+    kind: ValueKind::Text,
+    doc: "Resource id of a user-assigned identity, `/subscriptions/…`, instead of `client_id`.",
+};
+const TENANT: SettingKey = SettingKey {
+    name: "tenant",
+    kind: ValueKind::Text,
+    doc: "Directory of an application. Default: the environment's AZURE_TENANT_ID.",
+};
+const CLIENT_SECRET: SettingKey = SettingKey {
+    name: "client_secret",
+    kind: ValueKind::Secret,
+    doc: "Secret of an application. Default: the environment's AZURE_CLIENT_SECRET, if set.",
+};
+const CLIENT_CERTIFICATE_FILE: SettingKey = SettingKey {
+    name: "client_certificate_file",
+    kind: ValueKind::Text,
+    doc: "Certificate of an application with its RSA key, PEM, relative to this file. Default: \
+        the environment's AZURE_CLIENT_CERTIFICATE_PATH, if set.",
+};
+
+/// `[keyvault]`.
+pub(crate) const KEYVAULT: &[SettingKey] = &[
+    SettingKey {
+        name: "identity",
+        kind: IDENTITIES,
+        doc: "Who reads secrets for `{ keyvault = \"https://…\" }`: a managed identity, a \
+            Kubernetes workload, an application with a secret or a certificate, or whoever is \
+            logged in with `az login`. Default `managed`; without this table, the identity of \
+            `[destination]`.",
+    },
+    CLIENT_ID,
+    OBJECT_ID,
+    RESOURCE_ID,
+    TENANT,
+    CLIENT_SECRET,
+    CLIENT_CERTIFICATE_FILE,
+    SettingKey {
+        name: "ca_file",
+        kind: ValueKind::Text,
+        doc: "Authorities to trust beside the machine's own, PEM, relative to this file: where a \
+            firewall opens TLS on the way to key vaults.",
+    },
+];
+
 /// `[destination]`.
 pub(crate) const DESTINATION: &[SettingKey] = &[
     SettingKey {
@@ -21,43 +81,17 @@ pub(crate) const DESTINATION: &[SettingKey] = &[
     },
     SettingKey {
         name: "identity",
-        kind: ValueKind::OneOf(&["managed", "workload", "service-principal", "cli"]),
+        kind: IDENTITIES,
         doc: "Who we are to the account: a managed identity, a Kubernetes workload, an application \
             with a secret or a certificate, or whoever is logged in with `az login`. Default \
             `managed`.",
     },
-    SettingKey {
-        name: "client_id",
-        kind: ValueKind::Text,
-        doc: "Client id of a user-assigned identity or of an application. Default: the \
-            environment's AZURE_CLIENT_ID, if set.",
-    },
-    SettingKey {
-        name: "object_id",
-        kind: ValueKind::Text,
-        doc: "Object id of a user-assigned identity, instead of `client_id`.",
-    },
-    SettingKey {
-        name: "resource_id",
-        kind: ValueKind::Text,
-        doc: "Resource id of a user-assigned identity, `/subscriptions/…`, instead of `client_id`.",
-    },
-    SettingKey {
-        name: "tenant",
-        kind: ValueKind::Text,
-        doc: "Directory of an application. Default: the environment's AZURE_TENANT_ID.",
-    },
-    SettingKey {
-        name: "client_secret",
-        kind: ValueKind::Secret,
-        doc: "Secret of an application. Default: the environment's AZURE_CLIENT_SECRET, if set.",
-    },
-    SettingKey {
-        name: "client_certificate_file",
-        kind: ValueKind::Text,
-        doc: "Certificate of an application with its RSA key, PEM, relative to this file. Default: \
-            the environment's AZURE_CLIENT_CERTIFICATE_PATH, if set.",
-    },
+    CLIENT_ID,
+    OBJECT_ID,
+    RESOURCE_ID,
+    TENANT,
+    CLIENT_SECRET,
+    CLIENT_CERTIFICATE_FILE,
     SettingKey {
         name: "ca_file",
         kind: ValueKind::Text,

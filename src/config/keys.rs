@@ -2,7 +2,7 @@
 
 use crate::settings::{SettingKey, ValueKind};
 
-pub(crate) use super::destination_keys::DESTINATION;
+pub(crate) use super::destination_keys::{DESTINATION, KEYVAULT};
 pub(crate) use super::service_keys::{DISPATCH, LOG, TELEMETRY};
 
 /// `[limits]`.

@@ -7,7 +7,9 @@ pub mod expect;
 mod faults;
 mod identity;
 mod include;
+pub mod key_vault;
 pub mod keys;
+pub(crate) mod outside;
 mod overlap;
 pub mod overrides;
 mod own;
@@ -16,6 +18,7 @@ pub mod schema;
 pub mod selection;
 pub mod servers;
 mod service_keys;
+mod services;
 pub mod source;
 mod source_names;
 pub mod tables;
@@ -23,25 +26,33 @@ pub mod telemetry;
 pub mod text;
 mod times;
 mod toml_value;
+mod vault_reader;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::archive::limits::ArchiveLimits;
 use crate::config::text::RawConfig;
-use crate::jobs::cutting::Sizes;
 use crate::model::{Secret, printable};
 use crate::settings::{Section, SettingError, SettingKey};
-use crate::store::azure::illegal_queue;
-use crate::transfer::settings::{Limits, Source};
+use crate::transfer::settings::Source;
 use destination::{destination, must_be_private, place_of_state};
 use destinations::{NamedDestinations, WantedDestination};
 use faults::Faults;
+use key_vault::VaultValues;
+use outside::{Outside, VaultsOutside};
 use source::ParsedSource;
 use text::{Environment, RawSection};
+use vault_reader::KEYVAULT;
 
 pub use destination::{Account, Destination};
+pub(crate) use services::QUEUE;
+pub use services::{DispatchSettings, LimitSettings, LogSettings};
+pub use vault_reader::VaultNeeds;
+
+/// A file that is left for later for longer is late.
+const LATE_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 /// Everything that the file and the environment say, checked.
 #[derive(Debug)]
@@ -62,88 +73,12 @@ pub struct Config {
     pub telemetry: telemetry::TelemetrySettings,
     /// Where files come from; at least one.
     pub sources: Vec<Source>,
-    /// Every secret of the sources: no output may repeat them.
+    /// Every secret of the sources and of key vaults: no output may repeat them.
     pub secrets: Vec<Secret>,
+    /// What key vaults told of the secrets that values name.
+    pub vaults: VaultValues,
     /// What is no error, but should be known: parts of the file that change nothing.
     pub notes: Vec<String>,
-}
-
-/// `[limits]`; what is not set depends on the machine.
-#[derive(Clone, Debug, Default)]
-pub struct LimitSettings {
-    transfers: Option<u64>,
-    files: Option<u64>,
-    entries: Option<u64>,
-    memory: Option<u64>,
-    temp: Option<u64>,
-    temp_folder: Option<PathBuf>,
-    blocks: Option<u64>,
-    archive: Option<ArchiveLimits>,
-    late_after: Option<Duration>,
-}
-
-/// The environment variable that names the queue of work, for the host and for us.
-pub(crate) const QUEUE: &str = "INGEST_QUEUE";
-/// A file that is left for later for longer is late.
-const LATE_AFTER: Duration = Duration::from_secs(24 * 3600);
-
-impl LimitSettings {
-    /// Where temporary files go.
-    pub(crate) fn temp_folder(&self) -> PathBuf {
-        self.temp_folder.clone().unwrap_or_else(std::env::temp_dir)
-    }
-
-    /// The limits on a machine with `free_bytes` in its folder for temporary files.
-    pub fn limits(&self, free_bytes: u64) -> Limits {
-        let count = |set: Option<u64>, default: usize| {
-            set.map_or(default, |n| usize::try_from(n).unwrap_or(usize::MAX))
-        };
-        let default = Limits::default_with(self.temp_folder(), free_bytes);
-        Limits {
-            transfers: count(self.transfers, default.transfers),
-            files: count(self.files, default.files),
-            entries: self.entries.unwrap_or(default.entries),
-            memory: self.memory.unwrap_or(default.memory),
-            temp: self.temp.unwrap_or(default.temp),
-            blocks: count(self.blocks, default.blocks),
-            archive: self.archive.clone().unwrap_or(default.archive),
-            temp_folder: default.temp_folder,
-            sightings: default.sightings,
-        }
-    }
-}
-
-/// `[dispatch]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DispatchSettings {
-    /// Whether work goes through the queue; `None`: in Azure.
-    pub by_queue: Option<bool>,
-    /// The queue's name.
-    pub queue: String,
-    /// The app setting that tells where it is.
-    pub connection: String,
-    /// How large pieces are.
-    pub sizes: Sizes,
-}
-
-/// `[log]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogSettings {
-    /// The least important level that is logged.
-    pub level: &'static str,
-    /// Whether lines are JSON objects; `None`: on the console unless somebody watches, not in
-    /// files.
-    pub json: Option<bool>,
-    /// Whether log files are written; `None`: wherever the file system is ours.
-    pub files: Option<bool>,
-    /// The file for everything.
-    pub monitor: PathBuf,
-    /// The file for errors and warnings.
-    pub errors: PathBuf,
-    /// `daily`, `hourly` or `never`.
-    pub rotation: &'static str,
-    /// Rotated files to keep.
-    pub keep: usize,
 }
 
 /// Why there is no configuration.
@@ -160,19 +95,57 @@ pub enum ConfigError {
     Setting(#[from] SettingError),
 }
 
-/// Reads the file at `path` under `environment`.
-pub fn load(path: &Path, environment: &Environment) -> Result<Config, ConfigError> {
-    let bytes = std::fs::read(path).map_err(|error| ConfigError::Read(path.to_owned(), error))?;
-    let encoding = |problem| ConfigError::Encoding(path.to_owned(), problem);
-    let text = include::decoded(&bytes).map_err(encoding)?;
-    let file = path
-        .file_name()
-        .map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
-    let folder = path.parent().unwrap_or(Path::new(""));
-    let mut config = parse(&file, folder, text, environment)?;
+/// Reads the file at `path` under `environment`; `vaults` holds the secrets that it names
+/// ([`vault_needs`]).
+pub fn load(
+    path: &Path,
+    environment: &Environment,
+    vaults: &VaultValues,
+) -> Result<Config, ConfigError> {
+    let (file, text) = read(path)?;
+    let outside = Outside { environment, vaults: VaultsOutside::Read(vaults) };
+    let mut config = parse_with((&file, folder(path)), &text, &outside)?;
+    config.secrets.extend(vaults.values().flatten().cloned());
+    config.vaults.clone_from(vaults);
     let own = config.own_folders();
     own::leave_out(&mut config.sources, &own);
     Ok(config)
+}
+
+/// Which secrets of key vaults the file at `path` names, and who reads them; `None`: it names none.
+/// What is wrong with the file beside that, [`load`] tells.
+pub fn vault_needs(
+    path: &Path,
+    environment: &Environment,
+) -> Result<Option<VaultNeeds>, ConfigError> {
+    let ((file, text), folder) = (read(path)?, folder(path));
+    let wanted = RefCell::default();
+    let outside = Outside { environment, vaults: VaultsOutside::Wanted(&wanted) };
+    let mut faults = Faults::default();
+    let Ok(mut raw) = text::read(&file, folder, &text, &outside, &mut faults) else {
+        return Ok(None);
+    };
+    let wanted = wanted.take();
+    if wanted.is_empty() {
+        return Ok(None);
+    }
+    overrides::apply(&mut raw, environment, &mut faults);
+    Ok(Some(vault_reader::reader(&raw, (&file, folder), environment, wanted)?))
+}
+
+/// The name of a file, for messages, and its text.
+fn read(path: &Path) -> Result<(String, String), ConfigError> {
+    let bytes = std::fs::read(path).map_err(|error| ConfigError::Read(path.to_owned(), error))?;
+    let encoding = |problem| ConfigError::Encoding(path.to_owned(), problem);
+    let text = include::decoded(&bytes).map_err(encoding)?.to_owned();
+    let file = path
+        .file_name()
+        .map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
+    Ok((file, text))
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new(""))
 }
 
 impl Config {
@@ -196,15 +169,27 @@ impl Config {
 }
 
 /// Reads `text`, the content of a file called `file` in `folder`, under `environment`. Pure but for
-/// the files that it includes, and the key and certificate files that sources name.
+/// the files that it includes, and the key and certificate files that sources name. What it names
+/// in key vaults is not read.
 pub fn parse(
     file: &str,
     folder: &Path,
     text: &str,
     environment: &Environment,
 ) -> Result<Config, SettingError> {
+    let vaults = VaultValues::new();
+    let outside = Outside { environment, vaults: VaultsOutside::Read(&vaults) };
+    parse_with((file, folder), text, &outside)
+}
+
+fn parse_with(
+    (file, folder): (&str, &Path),
+    text: &str,
+    outside: &Outside<'_>,
+) -> Result<Config, SettingError> {
+    let environment = outside.environment;
     let mut faults = Faults::default();
-    let mut raw = text::read(file, folder, text, environment, &mut faults)?;
+    let mut raw = text::read(file, folder, text, outside, &mut faults)?;
     overrides::apply(&mut raw, environment, &mut faults);
     if let Some(time_zone) = raw.top.get("time_zone") {
         let of_file = Section::new(file, "", 1, raw.top.clone(), tables::TOP.to_vec());
@@ -216,6 +201,7 @@ pub fn parse(
         }
     }
     let has_state = raw.tables.contains_key("state");
+    let has_reader = raw.tables.contains_key(KEYVAULT);
     let has_destination = raw.tables.contains_key("destination");
     let mut tables = std::mem::take(&mut raw.tables);
     let mut section = |name: &str, keys: &[SettingKey]| {
@@ -243,11 +229,16 @@ pub fn parse(
         }
         _ => None,
     };
-    let limits =
-        faults.take(section("limits", keys::LIMITS).and_then(|found| limits(&found, folder)));
+    faults.take(section(KEYVAULT, keys::KEYVAULT).and_then(|section| match has_reader {
+        true => vault_reader::of_section(&section, folder, environment).map(drop),
+        false => Ok(()),
+    }));
+    let limits = faults
+        .take(section("limits", keys::LIMITS).and_then(|found| services::limits(&found, folder)));
     let dispatch = section("dispatch", keys::DISPATCH);
-    let dispatch = faults.take(dispatch.and_then(|found| dispatch_of(&found, environment)));
-    let log = faults.take(section("log", keys::LOG).and_then(|found| log(&found, folder)));
+    let dispatch = faults.take(dispatch.and_then(|found| services::dispatch(&found, environment)));
+    let log =
+        faults.take(section("log", keys::LOG).and_then(|found| services::log(&found, folder)));
     let telemetry = section("telemetry", keys::TELEMETRY);
     let telemetry = faults.take(telemetry.and_then(|found| telemetry::parse(&found, environment)));
     let late_after = limits.as_ref().and_then(|limits| limits.late_after).unwrap_or(LATE_AFTER);
@@ -284,6 +275,7 @@ pub fn parse(
         telemetry,
         sources,
         secrets,
+        vaults: VaultValues::new(),
         notes,
     })
 }
@@ -367,72 +359,6 @@ fn check_names(file: &str, sources: &[RawSection], faults: &mut Faults) {
             is_outside: false,
         });
     }
-}
-
-fn limits(section: &Section, folder: &Path) -> Result<LimitSettings, SettingError> {
-    let default = ArchiveLimits::default();
-    let bytes = section.size("archive_bytes")?.unwrap_or(default.total_bytes);
-    let memory = section.size("memory")?;
-    if memory.is_some_and(|memory| memory < 32 << 20) {
-        return Err(section.error("memory", "is too little; allowed is \"32 MiB\" and more"));
-    }
-    Ok(LimitSettings {
-        transfers: section.integer("transfers")?,
-        files: section.integer("files")?,
-        entries: section.integer("entries")?,
-        memory,
-        temp: section.size("temp")?,
-        temp_folder: section.text("temp_folder")?.map(|path| folder.join(path)),
-        blocks: section.integer("blocks")?,
-        late_after: section.duration("late_after")?,
-        archive: Some(ArchiveLimits {
-            total_bytes: bytes,
-            member_bytes: bytes,
-            ratio: section.integer("archive_ratio")?.unwrap_or(default.ratio),
-            members: section.integer("archive_members")?.unwrap_or(default.members),
-            time: section.duration("archive_time")?.unwrap_or(default.time),
-        }),
-    })
-}
-
-fn dispatch_of(
-    section: &Section,
-    environment: &Environment,
-) -> Result<DispatchSettings, SettingError> {
-    let queue = section
-        .text("queue")?
-        .or_else(|| environment.get(QUEUE).filter(|name| !name.is_empty()).cloned());
-    let queue = queue.unwrap_or_else(|| "blobferry-work".into());
-    if let Some(allowed) = illegal_queue(&queue) {
-        return Err(section.error(
-            "queue",
-            format!("is \"{}\"; {allowed}", crate::model::printable(queue.as_bytes())),
-        ));
-    }
-    let default = Sizes::default();
-    Ok(DispatchSettings {
-        by_queue: section.one_of("mode")?.map(|mode| mode == "queue"),
-        queue,
-        connection: section.text("connection")?.unwrap_or_else(|| "AzureWebJobsStorage".into()),
-        sizes: Sizes {
-            files: section
-                .integer("piece_files")?
-                .map_or(default.files, |files| usize::try_from(files).unwrap_or(usize::MAX)),
-            bytes: section.size("piece_bytes")?.unwrap_or(default.bytes).max(1),
-        },
-    })
-}
-
-fn log(section: &Section, folder: &Path) -> Result<LogSettings, SettingError> {
-    Ok(LogSettings {
-        level: section.one_of("level")?.unwrap_or("info"),
-        json: section.one_of("format")?.map(|format| format == "json"),
-        files: if section.has("files") { Some(section.flag("files", true)?) } else { None },
-        monitor: folder.join(section.text("monitor")?.unwrap_or_else(|| "log/monitor.log".into())),
-        errors: folder.join(section.text("errors")?.unwrap_or_else(|| "log/error.log".into())),
-        rotation: section.one_of("rotation")?.unwrap_or("daily"),
-        keep: usize::try_from(section.integer("keep")?.unwrap_or(14)).unwrap_or(14),
-    })
 }
 
 pub mod destination;

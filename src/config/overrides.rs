@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use crate::config::faults::Faults;
+use crate::config::outside::unresolved;
 use crate::config::text::{
     DEFAULTS, DESTINATIONS, Environment, LIMITS, PREFIX, RawConfig, RawSection, SOURCE,
-    is_of_sources, is_table, is_top, source_name, unresolved,
+    is_of_sources, is_table, is_top, source_name,
 };
-use crate::settings::{SettingEntry, SettingError, Value};
+use crate::settings::{SettingEntry, SettingError, Value, ValueOrigin};
 
 /// Lays `BLOBFERRY__DESTINATION__CONTAINER=x`, `BLOBFERRY__SOURCE__ACME__PASSWORD=x` and their like
 /// over `raw`. What is wrong is added to `faults`.
@@ -36,9 +37,7 @@ fn set(raw: &mut RawConfig, variable: &str, path: &str, value: &str) -> Result<(
             (raw.defaults.get_or_insert_default(), keys.join("."))
         }
         [key] if is_top(key) => {
-            let (value, variable) = (Value::Text(value.to_owned()), Some(variable.to_owned()));
-            raw.top
-                .insert(key.to_owned(), SettingEntry { value, line: None, variable, file: None });
+            raw.top.insert(key.to_owned(), laid_over(variable, value));
             return Ok(());
         }
         [DESTINATIONS, name, key] => (named(&mut raw.destinations, name)?, key.to_owned()),
@@ -66,9 +65,13 @@ fn set(raw: &mut RawConfig, variable: &str, path: &str, value: &str) -> Result<(
         section.missing.push((key, error));
         return Ok(());
     }
-    let (value, variable) = (Value::Text(value.to_owned()), Some(variable.to_owned()));
-    section.entries.insert(key, SettingEntry { value, line: None, variable, file: None });
+    section.entries.insert(key, laid_over(variable, value));
     Ok(())
+}
+
+fn laid_over(variable: &str, value: &str) -> SettingEntry {
+    let origin = Some(ValueOrigin::Variable(variable.to_owned()));
+    SettingEntry { value: Value::Text(value.to_owned()), line: None, origin, file: None }
 }
 
 fn is_key(keys: &[&str]) -> bool {

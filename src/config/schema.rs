@@ -75,13 +75,17 @@ fn property(key: &SettingKey) -> Value {
     if key.kind == ValueKind::Pairs {
         return json!({ "description": key.doc, "anyOf": [literal(key.kind)] });
     }
-    json!({ "description": key.doc, "anyOf": [literal(key.kind), from_environment()] })
+    json!({ "description": key.doc, "anyOf": [literal(key.kind), from_outside()] })
 }
 
-fn from_environment() -> Value {
+/// A value that is read from the environment or from a key vault.
+fn from_outside() -> Value {
     json!({
-        "type": "object", "additionalProperties": false, "required": ["env"],
-        "properties": { "env": { "type": "string", "minLength": 1 } },
+        "type": "object", "additionalProperties": false, "minProperties": 1, "maxProperties": 1,
+        "properties": {
+            "env": { "type": "string", "minLength": 1 },
+            "keyvault": { "type": "string", "pattern": "^https://[^/]+/secrets/[0-9A-Za-z-]+" },
+        },
     })
 }
 
@@ -99,12 +103,12 @@ fn literal(kind: ValueKind) -> Value {
         }
         ValueKind::Flag => json!({ "type": "boolean" }),
         ValueKind::Pairs => {
-            let text = json!({ "anyOf": [{ "type": "string" }, from_environment()] });
+            let text = json!({ "anyOf": [{ "type": "string" }, from_outside()] });
             json!({ "type": "object", "additionalProperties": text })
         }
         ValueKind::OneOf(words) => json!({ "enum": words }),
         ValueKind::List | ValueKind::Secrets => {
-            let mut items = vec![json!({ "type": "string" }), from_environment()];
+            let mut items = vec![json!({ "type": "string" }), from_outside()];
             if kind == ValueKind::Secrets {
                 items.push(json!({
                     "type": "object", "additionalProperties": false,
@@ -112,7 +116,7 @@ fn literal(kind: ValueKind) -> Value {
                     "properties": {
                         "files": { "type": "string", "minLength": 1 },
                         "password": { "anyOf": [{ "type": "string", "minLength": 1 },
-                            from_environment()] },
+                            from_outside()] },
                     },
                 }));
             }

@@ -90,7 +90,7 @@ fn leave_out(raw: &mut RawSection, error: SettingError) -> Option<Secret> {
 }
 
 fn standing_in(text: &str) -> SettingEntry {
-    SettingEntry { value: Value::Text(text.into()), line: None, variable: None, file: None }
+    SettingEntry { value: Value::Text(text.into()), line: None, origin: None, file: None }
 }
 
 /// A source, and what of its settings concerns others.

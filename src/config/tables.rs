@@ -1,6 +1,6 @@
 //! The tables of the configuration file that stand in it once.
 
-use super::keys::{DESTINATION, DISPATCH, LIMITS, LOG, TELEMETRY};
+use super::keys::{DESTINATION, DISPATCH, KEYVAULT, LIMITS, LOG, TELEMETRY};
 use crate::settings::{SettingKey, ValueKind};
 
 /// The settings that stand before all tables.
@@ -50,6 +50,12 @@ pub(crate) const TABLES: &[SettingsTable] = &[
         about: "Where our own state is, if not among the blobs. The same settings; without a way \
             to an account, that of the destination.",
         keys: DESTINATION,
+    },
+    SettingsTable {
+        name: "keyvault",
+        about: "Who reads the secrets in key vaults that values name, as `password = { keyvault = \
+            \"https://NAME.vault.azure.net/secrets/SECRET\" }`.",
+        keys: KEYVAULT,
     },
     SettingsTable { name: "limits", about: "What a run may use.", keys: LIMITS },
     SettingsTable {

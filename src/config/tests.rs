@@ -394,10 +394,10 @@ fn windows_editors_are_forgiven_their_byte_order_mark_but_not_utf_16() {
     let path = folder.path().join("ingest.toml");
     std::fs::write(&path, [b"\xEF\xBB\xBF", GOOD.replace('\n', "\r\n").as_bytes()].concat())
         .expect("written");
-    assert!(load(&path, &Environment::new()).is_ok());
+    assert!(load(&path, &Environment::new(), &VaultValues::new()).is_ok());
     std::fs::write(&path, b"\xFF\xFE[\0").expect("written");
     assert!(
-        load(&path, &Environment::new())
+        load(&path, &Environment::new(), &VaultValues::new())
             .map(|_| ())
             .expect_err("refused")
             .to_string()
@@ -481,7 +481,8 @@ fn the_programs_own_folders_inside_a_source_are_left_out() {
         root.display()
     );
     std::fs::write(root.join("ingest.toml"), text).expect("it is written");
-    let config = load(&root.join("ingest.toml"), &Environment::default()).expect("it is good");
+    let config = load(&root.join("ingest.toml"), &Environment::default(), &VaultValues::new())
+        .expect("it is good");
     let out = crate::model::RemotePath::from(format!("{}/share/out", root.display()).as_str());
     assert_eq!(config.sources[0].own_folders, std::slice::from_ref(&out));
     assert!(

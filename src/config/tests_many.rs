@@ -15,7 +15,7 @@ fn read(files: &[(&str, &str)], environment: &[(&str, &str)]) -> Result<Config, 
     }
     let environment =
         environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    load(&folder.path().join(files[0].0), &environment)
+    load(&folder.path().join(files[0].0), &environment, &VaultValues::new())
 }
 
 fn refused(files: &[(&str, &str)], environment: &[(&str, &str)], expected: Expect) {

@@ -10,12 +10,12 @@ use toml::de::{DeArray, DeTable, DeValue};
 use crate::config::faults::Faults;
 use crate::config::include::{self, IncludePattern};
 use crate::config::keys::SOURCE as SOURCE_KEYS;
+use crate::config::outside::{Outside, OutsideValue};
 use crate::config::tables::{TABLES, TOP};
 use crate::config::toml_value::plain;
-use crate::settings::{SettingEntry, SettingError, Value, ValueKind, closest, listed};
+use crate::settings::{SettingEntry, SettingError, Value, ValueKind, ValueOrigin, closest, listed};
 
-/// The environment, as a value.
-pub type Environment = BTreeMap<String, String>;
+pub use crate::config::outside::Environment;
 
 /// A table as found, its keys unchecked.
 #[derive(Clone, Debug, Default)]
@@ -26,7 +26,8 @@ pub struct RawSection {
     pub line: usize,
     /// Its entries.
     pub entries: BTreeMap<String, SettingEntry>,
-    /// Settings of a source whose environment variable holds nothing: they concern it alone.
+    /// Settings of a source whose environment variable or secret holds nothing: they concern it
+    /// alone.
     pub missing: Vec<(String, SettingError)>,
     /// The `[[source.expect]]` tables of a source.
     pub expect: Vec<RawSection>,
@@ -67,6 +68,8 @@ pub(crate) const INCLUDE: &str = "include";
 pub const LIMITS: &str = "limits";
 /// The tables of a source that tell which files are expected.
 const EXPECT: &str = "expect";
+/// Names of settings of `[keyvault]` begin so.
+const IN_KEYVAULT: &str = "keyvault.";
 const FILES: &str = "files";
 const PASSWORD: &str = "password";
 /// Environment variables that override settings begin so.
@@ -88,18 +91,18 @@ pub(crate) fn read(
     file: &str,
     folder: &Path,
     text: &str,
-    environment: &Environment,
+    outside: &Outside<'_>,
     faults: &mut Faults,
 ) -> Result<RawConfig, SettingError> {
     let mut raw = RawConfig::default();
-    let main = ConfigReader::new(file, text, environment, FilePart::Main);
+    let main = ConfigReader::new(file, text, outside, FilePart::Main);
     main.document(&mut raw, faults)?;
     let (files, idle) = include::files(file, folder, &raw.include);
     raw.idle_include = idle;
     for found in files {
         let Some(found) = faults.take(found) else { continue };
         let (file, text) = (found.name.as_str(), found.text.as_str());
-        let included = ConfigReader::new(file, text, environment, FilePart::Included);
+        let included = ConfigReader::new(file, text, outside, FilePart::Included);
         let read = included.document(&mut raw, faults);
         faults.take(read);
     }
@@ -118,7 +121,7 @@ enum FilePart {
 struct ConfigReader<'a> {
     file: &'a str,
     text: &'a str,
-    environment: &'a Environment,
+    outside: &'a Outside<'a>,
     part: FilePart,
     /// Where lines end.
     breaks: Vec<usize>,
@@ -135,9 +138,9 @@ pub(crate) fn is_of_sources(name: &str) -> bool {
 }
 
 impl<'a> ConfigReader<'a> {
-    fn new(file: &'a str, text: &'a str, environment: &'a Environment, part: FilePart) -> Self {
+    fn new(file: &'a str, text: &'a str, outside: &'a Outside<'a>, part: FilePart) -> Self {
         let breaks = text.match_indices('\n').map(|(at, _)| at).collect();
-        Self { file, text, environment, part, breaks }
+        Self { file, text, outside, part, breaks }
     }
 
     /// Reads the file; `Err`: it is no TOML.
@@ -266,11 +269,10 @@ impl<'a> ConfigReader<'a> {
     ) -> Result<SettingEntry, SettingError> {
         let line = Some(self.line(at));
         let DeValue::Table(inner) = value else {
-            return Ok(SettingEntry { value: plain(value), line, variable: None, file: None });
+            return Ok(SettingEntry { value: plain(value), line, origin: None, file: None });
         };
-        let variable = self.variable(name, at, inner)?;
-        let value = Value::Text(self.look_up(&variable, name, at)?);
-        Ok(SettingEntry { value, line, variable: Some(variable), file: None })
+        let (text, origin) = self.outside(name, at, inner)?;
+        Ok(SettingEntry { value: Value::Text(text), line, origin: Some(origin), file: None })
     }
 
     fn section(
@@ -286,7 +288,7 @@ impl<'a> ConfigReader<'a> {
             let line = self.line(&key.span());
             let value_of = Value::Other("nothing");
             let mut entry =
-                SettingEntry { value: value_of, line: Some(line), variable: None, file: None };
+                SettingEntry { value: value_of, line: Some(line), origin: None, file: None };
             match value.get_ref() {
                 DeValue::Table(inner) if is_of_sources(name) && key.get_ref() == LIMITS => {
                     let limits = self.section(&key_name, &key.span(), inner)?;
@@ -321,18 +323,17 @@ impl<'a> ConfigReader<'a> {
                     let allowed = "is not a list of tables; allowed is `[[source.expect]]`";
                     return Err(self.error(&key.span(), &key_name, allowed));
                 }
-                DeValue::Table(inner) => {
-                    let variable = self.variable(&key_name, &key.span(), inner)?;
-                    match self.look_up(&variable, &key_name, &key.span()) {
-                        Ok(text) => entry.value = Value::Text(text),
-                        Err(error) if is_of_sources(name) => {
-                            section.missing.push((key.get_ref().to_string(), error));
-                            continue;
-                        }
-                        Err(error) => return Err(error),
+                DeValue::Table(inner) => match self.outside(&key_name, &key.span(), inner) {
+                    Ok((text, origin)) => {
+                        entry.value = Value::Text(text);
+                        entry.origin = Some(origin);
                     }
-                    entry.variable = Some(variable);
-                }
+                    Err(error) if is_of_sources(name) && error.is_outside => {
+                        section.missing.push((key.get_ref().to_string(), error));
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                },
                 DeValue::Array(items)
                     if items.iter().any(|item| matches!(item.get_ref(), DeValue::Table(_))) =>
                 {
@@ -412,9 +413,7 @@ impl<'a> ConfigReader<'a> {
     ) -> Result<Option<String>, SettingError> {
         match value {
             DeValue::String(text) => Ok(Some(text.to_string())),
-            DeValue::Table(inner) => {
-                self.look_up(&self.variable(key, at, inner)?, key, at).map(Some)
-            }
+            DeValue::Table(inner) => self.outside(key, at, inner).map(|(text, _)| Some(text)),
             _ => Ok(None),
         }
     }
@@ -442,42 +441,22 @@ impl<'a> ConfigReader<'a> {
         Ok((Some(files.to_string()), password))
     }
 
-    /// The name in `{ env = "NAME" }`.
-    fn variable(
+    /// The value that a table of one entry names, and where it is read from.
+    fn outside(
         &self,
         key: &str,
         at: &Range<usize>,
         table: &DeTable<'_>,
-    ) -> Result<String, SettingError> {
-        let mut entries = table.iter();
-        match (entries.next(), entries.next()) {
-            (Some((name, value)), None) if name.get_ref() == "env" => match value.get_ref() {
-                DeValue::String(variable) if !variable.is_empty() => Ok(variable.to_string()),
-                _ => Err(self.error(
-                    at,
-                    key,
-                    "names no environment variable; allowed is `{ env = \"NAME\" }`",
-                )),
-            },
-            _ => Err(self.error(at, key, "is a table; allowed is a value or `{ env = \"NAME\" }`")),
+    ) -> Result<(String, ValueOrigin), SettingError> {
+        let named = OutsideValue::named(table).map_err(|problem| self.error(at, key, problem))?;
+        if key.starts_with(IN_KEYVAULT) && matches!(named, OutsideValue::Secret(_)) {
+            let problem = "is needed to read key vaults, and is read from one";
+            return Err(self.error(at, key, problem));
         }
-    }
-
-    fn look_up(
-        &self,
-        variable: &str,
-        key: &str,
-        at: &Range<usize>,
-    ) -> Result<String, SettingError> {
-        let problem = match self.environment.get(variable).map(String::as_str) {
-            None => format!("reads the environment variable {variable}, which is not set"),
-            Some("") => format!("reads the environment variable {variable}, which is empty"),
-            Some(value) => match unresolved(value) {
-                None => return Ok(value.to_owned()),
-                Some(problem) => format!("reads the environment variable {variable}, {problem}"),
-            },
-        };
-        Err(SettingError { is_outside: true, ..self.error(at, key, problem) })
+        match self.outside.look_up(&named) {
+            Ok(text) => Ok((text, named.origin())),
+            Err(problem) => Err(SettingError { is_outside: true, ..self.error(at, key, problem) }),
+        }
     }
 }
 
@@ -487,12 +466,4 @@ pub(crate) fn source_name(section: &RawSection) -> Option<&str> {
         Some(Value::Text(name)) => Some(name),
         _ => None,
     }
-}
-
-/// App Service leaves a Key Vault reference as it stands when it cannot resolve it.
-pub fn unresolved(value: &str) -> Option<&'static str> {
-    value.starts_with("@Microsoft.KeyVault(").then_some(
-        "which holds a Key Vault reference that was not resolved: check the vault's and the \
-        secret's name and that the app's identity has the role `Key Vault Secrets User`",
-    )
 }

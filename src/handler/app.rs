@@ -86,6 +86,17 @@ impl From<BadPayload> for Answer {
 
 /// The configuration, once it is read.
 pub async fn loaded(app: &App) -> Result<(Arc<Ready>, Arc<Host>), String> {
+    first(app).await.map(|(ready, host)| (ready.latest(), host))
+}
+
+/// The configuration for work that begins: secrets in key vaults are read anew.
+pub(crate) async fn for_work(app: &App) -> Result<(Arc<Ready>, Arc<Host>), String> {
+    let (ready, host) = first(app).await?;
+    Ok((ready.renewed().await, host))
+}
+
+/// The configuration as it was read when the process began.
+async fn first(app: &App) -> Result<(Arc<Ready>, Arc<Host>), String> {
     let mut loaded = app.loaded.clone();
     match loaded.wait_for(Option::is_some).await {
         Ok(loaded) => {

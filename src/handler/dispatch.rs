@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::api;
-use super::app::{Answer, App, Invocation, loaded};
+use super::app::{Answer, App, Invocation, for_work};
 use super::console::Ids;
 use super::envelope::HttpAnswer;
 use super::expected;
@@ -233,7 +233,7 @@ fn options(ready: &Ready, id: &str) -> Options {
 /// A message: does what it says. What cannot be done answers 500, so that the queue brings it
 /// again.
 pub async fn message(app: &App, invocation: Invocation) -> Answer {
-    let (ready, host) = match loaded(app).await {
+    let (ready, host) = match for_work(app).await {
         Ok(loaded) => loaded,
         Err(reason) => return Answer::not_done(500, reason),
     };

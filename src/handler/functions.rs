@@ -22,7 +22,7 @@ use super::manual;
 use super::page::{self, Dress};
 use super::resources::Ready;
 use super::runs::{RunCall, Started};
-use crate::handler::app::{Answer, App, Invocation, loaded};
+use crate::handler::app::{Answer, App, Invocation, for_work, loaded};
 use crate::handler::ingest_http::busy;
 use crate::history::record::{RunRecord, RunStatus, RunUnderWay, Trigger};
 use crate::run::due::due;
@@ -49,7 +49,7 @@ pub(crate) async fn call(app: &App, name: &str, invocation: Invocation) -> Optio
 
 async fn timer(app: &App, invocation: Invocation) -> Answer {
     let Invocation { id, begun, traceparent, envelope } = invocation;
-    let (ready, host) = match loaded(app).await {
+    let (ready, host) = match for_work(app).await {
         Ok(loaded) => loaded,
         Err(reason) => return Answer::unusable(&reason),
     };

@@ -3,7 +3,7 @@
 use serde_json::json;
 use time::OffsetDateTime;
 
-use crate::handler::app::{Answer, App, Invocation, loaded};
+use crate::handler::app::{Answer, App, Invocation, for_work};
 use crate::handler::envelope::HttpAnswer;
 use crate::handler::runs::{RunCall, Started};
 use crate::handler::{api, dispatch};
@@ -23,7 +23,7 @@ pub(crate) async fn http(app: &App, invocation: Invocation) -> Answer {
     if let Err(refusal) = api::check_method(&request, "POST") {
         return Answer::http(refusal);
     }
-    let (ready, host) = match loaded(app).await {
+    let (ready, host) = match for_work(app).await {
         Ok(loaded) => loaded,
         Err(reason) => return Answer::http(HttpAnswer::refusal(500, reason)),
     };

@@ -21,6 +21,7 @@ pub mod listen;
 pub mod manual;
 pub mod page;
 mod planning;
+pub mod renewal;
 pub mod resources;
 pub mod routes;
 mod run;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::handler::renewal::Renewal;
 use crate::history::arrivals_cache::ArrivalsCache;
 use crate::jobs::cutting::Sizes;
 use crate::ledger::LedgerCache;
@@ -46,6 +47,8 @@ pub struct Ready {
     pub insights: Option<Arc<Insights>>,
     /// Keeps the log going.
     pub telemetry: Option<Telemetry>,
+    /// How the configuration is read anew, where it names secrets of key vaults: they change.
+    pub renewal: Option<Renewal<Ready>>,
 }
 
 /// The queue.
@@ -73,6 +76,20 @@ pub struct RunResources {
 pub(crate) type Load = Box<dyn FnOnce() -> Result<Ready, String> + Send>;
 
 impl Ready {
+    /// The configuration as it was read last.
+    pub(crate) fn latest(self: &Arc<Self>) -> Arc<Self> {
+        let latest = self.renewal.as_ref().and_then(Renewal::latest);
+        latest.unwrap_or_else(|| self.clone())
+    }
+
+    /// The configuration for work that begins.
+    pub(crate) async fn renewed(self: &Arc<Self>) -> Arc<Self> {
+        if let Some(renewal) = &self.renewal {
+            renewal.renew().await;
+        }
+        self.latest()
+    }
+
     /// Where our own state is.
     pub fn state(&self) -> StateStore {
         StateStore::new(self.store.clone(), self.redactor.clone(), Policy::default())

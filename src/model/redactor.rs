@@ -11,7 +11,7 @@
 //!   more are removed too.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use aho_corasick::{AhoCorasick, MatchKind};
 use base64::Engine;
@@ -47,10 +47,10 @@ const VERBATIM: &[&str] = &[
     "rest",
 ];
 
-/// Knows the secrets of a configuration. Cloning it copies nothing.
-#[derive(Clone, Debug, Default)]
+/// Knows the secrets of a configuration. Cloning it copies nothing, and clones learn together.
+#[derive(Clone, Default)]
 pub struct Redactor {
-    known: Arc<KnownSecrets>,
+    known: Arc<RwLock<Arc<KnownSecrets>>>,
 }
 
 #[derive(Default)]
@@ -60,6 +60,12 @@ struct KnownSecrets {
     short: Option<AhoCorasick>,
     /// Long spellings by their first bytes.
     beginnings: HashMap<[u8; LONG], Vec<Vec<u8>>>,
+}
+
+impl std::fmt::Debug for Redactor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Redactor").field("known", &self.known()).finish()
+    }
 }
 
 impl std::fmt::Debug for KnownSecrets {
@@ -75,14 +81,24 @@ impl Redactor {
         secrets.retain(|secret| secret.reveal().len() >= SHORTEST);
         secrets.sort_by(|a, b| a.reveal().cmp(b.reveal()));
         secrets.dedup();
-        Self { known: Arc::new(KnownSecrets::of(secrets)) }
+        Self { known: Arc::new(RwLock::new(Arc::new(KnownSecrets::of(secrets)))) }
     }
 
     /// The same, and `more` secrets.
     pub fn and<'a>(&self, more: impl IntoIterator<Item = &'a Secret>) -> Self {
-        let mut all = self.known.secrets.clone();
+        let mut all = self.known().secrets.clone();
         all.extend(more.into_iter().cloned());
         Self::new(&all)
+    }
+
+    /// Knows `more` secrets from now on, and so do its clones.
+    pub(crate) fn learn<'a>(&self, more: impl IntoIterator<Item = &'a Secret>) {
+        let learnt = self.and(more).known();
+        *self.known.write().unwrap_or_else(PoisonError::into_inner) = learnt;
+    }
+
+    fn known(&self) -> Arc<KnownSecrets> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// A text in a peer's words, without secrets.
@@ -123,7 +139,7 @@ impl Redactor {
     }
 
     fn anywhere(&self, bytes: &[u8]) -> Vec<u8> {
-        match &self.known.long {
+        match &self.known().long {
             Some(long) => long.replace_all_bytes(bytes, &vec![STARS; long.patterns_len()]),
             None => bytes.to_vec(),
         }
@@ -131,12 +147,13 @@ impl Redactor {
 
     /// Removes pieces of secrets that the end of a text, or of a quoted text in it, cuts off.
     fn pieces(&self, bytes: Vec<u8>) -> Vec<u8> {
-        if self.known.beginnings.is_empty() || bytes.len() < LONG {
+        let known = self.known();
+        if known.beginnings.is_empty() || bytes.len() < LONG {
             return bytes;
         }
         let (mut clean, mut done) = (Vec::with_capacity(bytes.len()), 0);
         for at in 0..=bytes.len() - LONG {
-            let piece = self.piece(&bytes[at..]);
+            let piece = known.piece(&bytes[at..]);
             if at >= done && piece >= LONG && ends_text(&bytes[at + piece..]) {
                 clean.extend_from_slice(&bytes[done..at]);
                 clean.extend_from_slice(STARS.as_bytes());
@@ -147,17 +164,9 @@ impl Redactor {
         clean
     }
 
-    /// How many bytes of a secret's beginning `bytes` begin with; 0 if fewer than [`LONG`].
-    fn piece(&self, bytes: &[u8]) -> usize {
-        let beginning: &[u8; LONG] = bytes[..LONG].try_into().expect("so many bytes");
-        let Some(spellings) = self.known.beginnings.get(beginning) else { return 0 };
-        let shared =
-            |spelling: &Vec<u8>| spelling.iter().zip(bytes).take_while(|(a, b)| a == b).count();
-        spellings.iter().map(shared).max().unwrap_or(0)
-    }
-
     fn tokens(&self, bytes: Vec<u8>) -> Vec<u8> {
-        let Some(short) = &self.known.short else { return bytes };
+        let known = self.known();
+        let Some(short) = &known.short else { return bytes };
         let mut clean = Vec::with_capacity(bytes.len());
         let mut done = 0;
         for found in short.find_iter(&bytes) {
@@ -187,6 +196,15 @@ impl KnownSecrets {
             beginnings.entry(beginning).or_default().push(spelling.clone());
         }
         Self { secrets, long: matcher(&long), short: matcher(&short), beginnings }
+    }
+
+    /// How many bytes of a secret's beginning `bytes` begin with; 0 if fewer than [`LONG`].
+    fn piece(&self, bytes: &[u8]) -> usize {
+        let beginning: &[u8; LONG] = bytes[..LONG].try_into().expect("so many bytes");
+        let Some(spellings) = self.beginnings.get(beginning) else { return 0 };
+        let shared =
+            |spelling: &Vec<u8>| spelling.iter().zip(bytes).take_while(|(a, b)| a == b).count();
+        spellings.iter().map(shared).max().unwrap_or(0)
     }
 }
 
@@ -304,6 +322,14 @@ mod tests {
     use serde_json::json;
 
     const PASSWORD: &str = "p@ss:w/rd#%\"\\é x";
+
+    #[test]
+    fn what_one_learns_its_clones_know() {
+        let redactor = Redactor::new([&Secret::new("canary-one")]);
+        let clone = redactor.clone();
+        redactor.learn([&Secret::new("canary-two")]);
+        check(&clone, "canary-one canary-two canary-three", "*** *** canary-three");
+    }
 
     fn check(redactor: &Redactor, text: &str, expected: &str) {
         assert_eq!(redactor.text(text), expected, "{text}");

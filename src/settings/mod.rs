@@ -86,10 +86,28 @@ pub struct SettingEntry {
     pub value: Value,
     /// Line in the file, from 1; `None` when it came from the environment alone.
     pub line: Option<usize>,
-    /// The environment variable that it was read from.
-    pub variable: Option<String>,
+    /// Where it was read from, if it does not stand in the file itself.
+    pub origin: Option<ValueOrigin>,
     /// The file, where it is another one than the section's.
     pub file: Option<String>,
+}
+
+/// Where a value was read from that does not stand in the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ValueOrigin {
+    /// The environment variable of this name.
+    Variable(String),
+    /// The secret at this address in a key vault.
+    Secret(String),
+}
+
+impl fmt::Display for ValueOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Variable(name) => write!(f, "environment variable {name}"),
+            Self::Secret(address) => write!(f, "secret {address}"),
+        }
+    }
 }
 
 /// What is wrong with a setting: where, what was found, what is allowed.
@@ -101,8 +119,8 @@ pub struct SettingError {
     pub key: String,
     /// What was found and what is allowed.
     pub problem: String,
-    /// Whether the fault is in what the setting names, a file or an environment variable: of a
-    /// source, it concerns that source alone.
+    /// Whether the fault is in what the setting names, a file, an environment variable or a secret:
+    /// of a source, it concerns that source alone.
     pub is_outside: bool,
 }
 
@@ -176,17 +194,14 @@ impl Section {
     pub fn error(&self, key: &str, problem: impl Into<String>) -> SettingError {
         let entry = self.entries.get(key);
         // `{ env = "NAME" }`; what is laid over the file is of the configuration.
-        let is_outside =
-            entry.is_some_and(|entry| entry.line.is_some() && entry.variable.is_some());
+        let is_outside = entry.is_some_and(|entry| entry.line.is_some() && entry.origin.is_some());
         let file = entry.and_then(|entry| entry.file.as_ref()).unwrap_or(&self.file);
         let place = match entry {
-            Some(SettingEntry { line: Some(line), variable: None, .. }) => format!("{file}:{line}"),
-            Some(SettingEntry { line: Some(line), variable: Some(variable), .. }) => {
-                format!("{file}:{line} (environment variable {variable})")
+            Some(SettingEntry { line: Some(line), origin: None, .. }) => format!("{file}:{line}"),
+            Some(SettingEntry { line: Some(line), origin: Some(origin), .. }) => {
+                format!("{file}:{line} ({origin})")
             }
-            Some(SettingEntry { line: None, variable: Some(variable), .. }) => {
-                format!("environment variable {variable}")
-            }
+            Some(SettingEntry { line: None, origin: Some(origin), .. }) => origin.to_string(),
             _ => format!("{}:{}", self.file, self.line),
         };
         // A caller that words a problem may quote what stands in the file.
@@ -215,7 +230,7 @@ impl Section {
         let entries = self.entries.iter().filter(|(name, _)| secret(name)).map(|(_, entry)| entry);
         let texts = entries.flat_map(|entry| match &entry.value {
             Value::Text(text) => {
-                from_variable(entry).into_iter().flatten().chain([text.clone()]).collect()
+                from_origin(entry).into_iter().flatten().chain([text.clone()]).collect()
             }
             Value::List(list) => list.clone(),
             Value::Patterned(list) => list.iter().map(|(_, text)| text.clone()).collect(),
@@ -288,7 +303,7 @@ impl Section {
             Value::List(list) => list.iter().map(|text| (None, text.clone())).collect(),
             Value::Patterned(list) => list.clone(),
             Value::Text(text) => {
-                let texts = from_variable(entry).unwrap_or_else(|| vec![text.clone()]);
+                let texts = from_origin(entry).unwrap_or_else(|| vec![text.clone()]);
                 texts.into_iter().map(|text| (None, text)).collect()
             }
             _ => {
@@ -315,7 +330,7 @@ impl Section {
         };
         let number = match &entry.value {
             Value::Integer(number) => u64::try_from(*number).ok(),
-            Value::Text(text) if entry.variable.is_some() => text.trim().parse().ok(),
+            Value::Text(text) if entry.origin.is_some() => text.trim().parse().ok(),
             _ => None,
         };
         match number.filter(|number| (min..=max).contains(number)) {
@@ -353,8 +368,8 @@ impl Section {
         let Some((key, entry)) = self.value(key) else { return Ok(default) };
         match &entry.value {
             Value::Flag(flag) => Ok(*flag),
-            Value::Text(text) if entry.variable.is_some() && text == "true" => Ok(true),
-            Value::Text(text) if entry.variable.is_some() && text == "false" => Ok(false),
+            Value::Text(text) if entry.origin.is_some() && text == "true" => Ok(true),
+            Value::Text(text) if entry.origin.is_some() && text == "false" => Ok(false),
             _ => Err(self.wrong(key, entry, "true or false")),
         }
     }
@@ -378,7 +393,7 @@ impl Section {
         match &entry.value {
             Value::List(list) => Ok(list.clone()),
             Value::Text(text) if !text.is_empty() => {
-                Ok(from_variable(entry).unwrap_or_else(|| vec![text.clone()]))
+                Ok(from_origin(entry).unwrap_or_else(|| vec![text.clone()]))
             }
             _ => Err(self.wrong(key, entry, "a list of texts")),
         }
@@ -389,7 +404,7 @@ impl Section {
         let Some((key, entry)) = self.value(key) else { return Ok(Vec::new()) };
         let found = match &entry.value {
             Value::Pairs(pairs) => Some(pairs.clone()),
-            Value::Text(text) if entry.variable.is_some() => lists::toml_pairs(text),
+            Value::Text(text) if entry.origin.is_some() => lists::toml_pairs(text),
             _ => None,
         };
         found
@@ -419,10 +434,10 @@ impl Section {
     }
 }
 
-/// The list that an environment variable holds, if it holds one.
-fn from_variable(entry: &SettingEntry) -> Option<Vec<String>> {
+/// The list that an environment variable or a secret holds, if it holds one.
+fn from_origin(entry: &SettingEntry) -> Option<Vec<String>> {
     match &entry.value {
-        Value::Text(text) if entry.variable.is_some() => toml_list(text),
+        Value::Text(text) if entry.origin.is_some() => toml_list(text),
         _ => None,
     }
 }

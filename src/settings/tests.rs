@@ -9,7 +9,7 @@ const KEYS: &[SettingKey] = &[
 ];
 
 fn section(key: &str, value: Value) -> Result<Section, SettingError> {
-    let entry = SettingEntry { value, line: Some(7), variable: None, file: None };
+    let entry = SettingEntry { value, line: Some(7), origin: None, file: None };
     Section::new(
         "ingest.toml",
         "source.acme",

@@ -33,6 +33,7 @@ mod refusals;
 mod sas;
 mod settings;
 mod shared_key;
+mod vault;
 
 use super::contract::{
     BlobInfo, Condition, Etag, Leased, Properties, Store, StoreError, StoreKind, Terms, Upload,
@@ -57,6 +58,7 @@ pub use crate::store::azure::sas::lacking;
 pub use crate::store::azure::settings::{
     AzureSettings, ContainerCreation, Credential, Timeouts, TrustedRoots,
 };
+pub(crate) use crate::store::azure::vault::{KeyVault, VaultError};
 
 fn crc64(bytes: &[u8]) -> Vec<u8> {
     // Azure's CRC-64 is the one of NVMe, little-endian on the wire.

@@ -58,6 +58,9 @@ mod identity;
 mod insights;
 #[cfg(test)]
 #[cfg(unix)]
+mod key_vault;
+#[cfg(test)]
+#[cfg(unix)]
 mod kit;
 #[cfg(test)]
 #[cfg(unix)]

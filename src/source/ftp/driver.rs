@@ -398,7 +398,7 @@ mod tests {
         let entry = |text: &str| SettingEntry {
             value: Value::Text(text.into()),
             line: Some(1),
-            variable: None,
+            origin: None,
             file: None,
         };
         let entries: BTreeMap<_, _> =

@@ -77,7 +77,7 @@ fn section(settings: &[(&str, Value)]) -> Result<Section, SettingError> {
     let entry = |value: &Value| SettingEntry {
         value: value.clone(),
         line: Some(3),
-        variable: None,
+        origin: None,
         file: None,
     };
     let entries: BTreeMap<String, SettingEntry> =
@@ -453,7 +453,7 @@ async fn connect(world: &World) -> crate::source::sftp::transport::SftpConnectio
     for (key, value) in [("password", "p@ss:w/rd"), ("host_key", &world.server.host_key)] {
         entries.insert(
             key.to_owned(),
-            SettingEntry { value: text(value), line: None, variable: None, file: None },
+            SettingEntry { value: text(value), line: None, origin: None, file: None },
         );
     }
     let section = Section::new("ingest.toml", "source.acme", 1, entries, DRIVER.keys.to_vec())

@@ -208,7 +208,7 @@ fn skewed(theirs: OffsetDateTime) -> Option<String> {
     })
 }
 
-fn asked_to_wait(headers: &Headers) -> Option<Duration> {
+pub(super) fn asked_to_wait(headers: &Headers) -> Option<Duration> {
     let header = |name: &'static str| headers.get_optional_str(&HeaderName::from_static(name));
     let millis = header("x-ms-retry-after-ms")
         .or_else(|| header("retry-after-ms"))
@@ -257,7 +257,7 @@ fn to_check_of_token(error: &azure_core::Error) -> &'static str {
 }
 
 /// Whether what kept us from a token may pass by itself.
-fn passing(error: &azure_core::Error) -> bool {
+pub(super) fn passing(error: &azure_core::Error) -> bool {
     let mut next = error.source();
     while let Some(cause) = next {
         if let Some(inner) = cause.downcast_ref::<azure_core::Error>() {
@@ -276,7 +276,7 @@ fn passing(error: &azure_core::Error) -> bool {
 
 /// Whether the other end showed a certificate that is not trusted. It will not show another one
 /// soon.
-fn is_untrusted(error: &azure_core::Error) -> bool {
+pub(super) fn is_untrusted(error: &azure_core::Error) -> bool {
     let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(cause) = next {
         if matches!(
@@ -296,7 +296,7 @@ fn is_untrusted(error: &azure_core::Error) -> bool {
 
 /// The chain of causes. `reqwest` writes whole URLs, a SAS with them: of its errors only the kind
 /// is told.
-fn causes(error: &azure_core::Error) -> String {
+pub(super) fn causes(error: &azure_core::Error) -> String {
     let mut parts: Vec<String> = Vec::new();
     let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(cause) = next {

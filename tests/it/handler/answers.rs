@@ -73,6 +73,7 @@ impl Bench {
             arrivals: Default::default(),
             insights: None,
             telemetry: None,
+            renewal: None,
         };
         Self::with(files, Ok(ready), options)
     }
@@ -365,6 +366,7 @@ fn by_queue(queue: &Arc<MemoryQueue>) -> (Bench, Arc<MemoryStore>) {
         arrivals: Default::default(),
         insights: None,
         telemetry: None,
+        renewal: None,
     };
     (Bench::with(files, Ok(ready), QUICK), store)
 }
@@ -449,6 +451,7 @@ async fn a_panic_costs_one_invocation() {
         arrivals: Default::default(),
         insights: None,
         telemetry: None,
+        renewal: None,
     };
     let bench = Bench::with(files, Ok(ready), QUICK);
     let (code, answer) = bench.post("IngestTimer", timer()).await;

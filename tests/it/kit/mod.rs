@@ -8,3 +8,4 @@ pub mod http;
 pub mod relay;
 pub mod stage;
 pub mod trial;
+pub mod vault;
