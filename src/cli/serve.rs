@@ -16,11 +16,11 @@ use crate::app::unusable::Unusable;
 use crate::app::work_queue;
 use crate::config::key_vault::VaultValues;
 use crate::config::text::Environment;
-use crate::config::{Config, QUEUE};
+use crate::config::{self, Config, QUEUE};
 use crate::handler::host::APP_ROOT;
 use crate::handler::page::local::Local;
 use crate::handler::renewal::Renewal;
-use crate::handler::resources::{QueueWork, Ready, RunResources};
+use crate::handler::resources::{NotReady, QueueWork, Ready, RunResources};
 use crate::handler::{console as lines, server};
 use crate::history::arrivals_cache::ArrivalsCache;
 use crate::ledger::LedgerCache;
@@ -63,7 +63,14 @@ pub async fn serve(arguments: ServeArguments, environment: &Environment) -> u8 {
         return status(arguments, environment).await;
     }
     let of_load = environment.clone();
-    let load = move || ready(arguments.config, &of_load).map_err(|Unusable(problem)| problem);
+    let load = move || {
+        let config = found(arguments.config.clone(), &of_load);
+        ready(config.clone(), &of_load).map_err(|Unusable(reason)| {
+            let may_pass =
+                config::vault_needs(&config, &of_load).is_ok_and(|needs| needs.is_some());
+            NotReady { reason, may_pass }
+        })
+    };
     let code = server::serve(environment, Box::new(load)).await;
     // Work that cannot be stopped, as a call of the operating system that hangs, must not hold up
     // the end.
@@ -140,7 +147,7 @@ struct LastingResources {
 
 /// Blocks until the configuration is read, key vaults included.
 fn ready(config: PathBuf, environment: &Environment) -> Result<Ready, Unusable> {
-    let configured = Configured { config: found(config, environment), sources: Vec::new() };
+    let configured = Configured { config, sources: Vec::new() };
     let config = Handle::current().block_on(open::config(&configured, environment))?;
     let redactor = secrets::redactor(&config);
     let mut log = config.log.clone();

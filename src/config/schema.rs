@@ -80,13 +80,18 @@ fn property(key: &SettingKey) -> Value {
 
 /// A value that is read from the environment or from a key vault.
 fn from_outside() -> Value {
-    json!({
-        "type": "object", "additionalProperties": false, "minProperties": 1, "maxProperties": 1,
-        "properties": {
-            "env": { "type": "string", "minLength": 1 },
-            "keyvault": { "type": "string", "pattern": "^https://[^/]+/secrets/[0-9A-Za-z-]+" },
-        },
-    })
+    let table = |key: &str, text: Value| {
+        json!({
+            "type": "object", "additionalProperties": false, "required": [key],
+            "properties": { key: text },
+        })
+    };
+    json!({ "anyOf": [
+        table("env", json!({ "type": "string", "minLength": 1 })),
+        table("keyvault", json!({
+            "type": "string", "pattern": "^https://[^/]+/secrets/[0-9A-Za-z-]+",
+        })),
+    ] })
 }
 
 fn literal(kind: ValueKind) -> Value {

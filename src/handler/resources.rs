@@ -71,9 +71,16 @@ pub struct RunResources {
     pub limits: Limits,
 }
 
-/// Reads the configuration and starts the log; may take its time. An `Err` is the reason for
-/// people.
-pub(crate) type Load = Box<dyn FnOnce() -> Result<Ready, String> + Send>;
+/// Reads the configuration and starts the log; may take its time.
+pub(crate) type Load = Box<dyn Fn() -> Result<Ready, NotReady> + Send>;
+
+/// Why a configuration cannot be used.
+pub struct NotReady {
+    /// The reason for people.
+    pub reason: String,
+    /// Whether it may be usable later: what it names in a key vault cannot be read now.
+    pub may_pass: bool,
+}
 
 impl Ready {
     /// The configuration as it was read last.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -16,7 +17,7 @@ use super::app::{App, Loaded, PATIENCE};
 use super::console::say;
 use super::host::{self, Host};
 use super::listen;
-use super::resources::Load;
+use super::resources::{Load, NotReady, Ready};
 use super::routes::router;
 use super::runs::Runs;
 use crate::config::text::Environment;
@@ -31,6 +32,8 @@ const UNUSABLE: u8 = 2;
 const NOTHING: u8 = 3;
 /// The number of SIGTERM.
 const TERMINATED: u8 = 15;
+/// What keeps a configuration from being used, and may pass, is looked at again after this long.
+const READ_AGAIN: Duration = Duration::from_secs(60);
 /// After a signal, files in hand get this long.
 const FILES_IN_HAND: Duration = Duration::from_secs(8);
 /// How often the queue is tried to be made, and what is between two tries.
@@ -120,38 +123,48 @@ fn spawn_load(
             .and_then(|root| std::fs::read(Path::new(root).join("host.json")).ok());
         let host = Host::read(host_json.as_deref(), &environment);
         host.warnings.iter().for_each(|warning| say(Level::WARN, warning));
-        match load() {
-            Ok(mut ready) => {
-                let telemetry = ready.telemetry.take();
-                let sources = ready.names().join(",");
-                let place = host.place.told(ready.work.is_some());
-                let queue = ready.queue.clone();
-                let signs = host.place.signs.join(",");
-                tracing::info!(
-                    place,
-                    signs,
-                    sources,
-                    store = ready.store.address(),
-                    timeout_seconds = host.timeout.map(|t| t.as_secs()),
-                    "Ready for invocations."
-                );
-                tell.send_replace(Some(Ok((Arc::new(ready), Arc::new(host)))));
-                queue.map(|queue| tokio::runtime::Handle::current().spawn(make_queue(queue)));
-                telemetry
+        loop {
+            let not_ready = match load() {
+                Ok(mut ready) => {
+                    let telemetry = ready.telemetry.take();
+                    tell_ready(&ready, &host);
+                    let queue = ready.queue.clone();
+                    tell.send_replace(Some(Ok((Arc::new(ready), Arc::new(host)))));
+                    queue.map(|queue| Handle::current().spawn(make_queue(queue)));
+                    return telemetry;
+                }
+                Err(not_ready) => not_ready,
+            };
+            let NotReady { reason, may_pass } = not_ready;
+            let later = if may_pass { "; it is read again in a minute" } else { "" };
+            say(
+                Level::ERROR,
+                &format!(
+                    "error: the configuration cannot be used, so every invocation fails: \
+                    {reason}{later}"
+                ),
+            );
+            tell.send_replace(Some(Err(format!("the configuration cannot be used: {reason}"))));
+            if !may_pass {
+                return None;
             }
-            Err(reason) => {
-                say(
-                    Level::ERROR,
-                    &format!(
-                        "error: the configuration cannot be used, so every invocation fails: \
-                        {reason}"
-                    ),
-                );
-                tell.send_replace(Some(Err(format!("the configuration cannot be used: {reason}"))));
-                None
-            }
+            Handle::current().block_on(tokio::time::sleep(READ_AGAIN));
         }
     })
+}
+
+fn tell_ready(ready: &Ready, host: &Host) {
+    let sources = ready.names().join(",");
+    let place = host.place.told(ready.work.is_some());
+    let signs = host.place.signs.join(",");
+    tracing::info!(
+        place,
+        signs,
+        sources,
+        store = ready.store.address(),
+        timeout_seconds = host.timeout.map(|t| t.as_secs()),
+        "Ready for invocations."
+    );
 }
 
 /// Makes the queue that the host listens to, whether work goes by it or not: the host complains of

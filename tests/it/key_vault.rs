@@ -206,6 +206,24 @@ fn the_app_knows_a_changed_secret_after_a_minute() {
 }
 
 #[test]
+#[ignore = "takes over a minute: scripts/nightly.sh runs it"]
+fn an_app_whose_destination_waits_for_a_vault_works_once_the_vault_answers() {
+    let (stage, vaults) = (sftp(DemoSftpScript::default()), Vaults::open());
+    vaults.keep("acme-password", CANARY);
+    vaults.set("folder", Kept::Refused(503, String::new()));
+    let ferry = ferry(&vaults, &source(&stage, "acme", &in_vault("acme-password")));
+    let text = std::fs::read_to_string(ferry.path("ingest.toml")).expect("it is there");
+    let by_vault = format!("folder = {}", in_vault("folder"));
+    ferry.configure(&text.replace("folder = \"store\"", &by_vault));
+    let app = app(&ferry, &vaults);
+    let (status, told) = app.post("IngestTimer", &[], TICK);
+    assert!(status == 500 && told.contains("`destination.folder` reads the secret"), "{told}");
+    vaults.keep("folder", "store");
+    std::thread::sleep(std::time::Duration::from_secs(62));
+    assert!(tick(&app).contains("ingested 3"));
+}
+
+#[test]
 fn keys_lists_and_urls_come_out_of_key_vaults_too() {
     let (stage, vaults) = (ftp(Default::default()), Vaults::open());
     vaults.keep("url", stage.lines().trim().trim_start_matches("url = ").trim_matches('"'));

@@ -146,7 +146,7 @@ fn f31_a_name_without_a_kind() {
 
 #[test]
 fn n20_a_byte_now_and_then() {
-    let drip = FtpFault::Drip(Duration::from_millis(200));
+    let drip = FtpFault::Drip(Duration::from_millis(60));
     let stage =
         ftp(FtpScript { files: [(b"a.bin".to_vec(), drip)].into(), ..FtpScript::default() });
     let lines = |rate: &str| format!("{}minimum_rate = \"{rate}\"\n", stage.lines());
