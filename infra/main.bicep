@@ -19,6 +19,9 @@ param landingContainer string = 'landing'
 @description('Whether calls to servers leave by one fixed public address, for their allow-lists. Costs a NAT gateway.')
 param fixedAddress bool = false
 
+@description('Public IPv4 addresses and ranges that may reach the files and the vault. If there is one, all others are refused, but for the app, which then has a network and a NAT gateway, and for services that Azure trusts. If empty, network rules are left as they are.')
+param allowedAddresses string[] = []
+
 @allowed([512, 2048, 4096])
 @description('Memory of an instance in MiB.')
 param instanceMemory int = 2048
@@ -28,11 +31,20 @@ param instanceMemory int = 2048
 @description('Most instances at once. One timer needs one; the rest serves HTTP.')
 param mostInstances int = 40
 
+@minValue(0)
+@maxValue(1000)
+@description('Instances that stand ready for requests all the time, for a page that opens at once. Each costs by the hour.')
+param readyInstances int = 0
+
+@allowed(['Recreate', 'RollingUpdate'])
+@description('What happens to runs in hand when code or settings change: they are ended (Recreate), or end by themselves within functionTimeout (RollingUpdate).')
+param siteUpdate string = 'Recreate'
+
 @description('Version of the runtime `custom`. Public templates use 1.0, and Azure Resource Manager records that; the command line lists none.')
 param runtimeVersion string = '1.0'
 
 @description('App settings of your own, as Key Vault references: { ACME_PASSWORD: \'acme-password\' } sets ACME_PASSWORD to the secret acme-password of the vault.')
-param secretSettings object = {}
+param vaultSettings { *: string } = {}
 
 @description('Who gets a mail when a rule below fires; nobody, if empty: the rules then only show in the portal.')
 param alertEmail string = ''
@@ -58,6 +70,9 @@ param recoverVault bool = false
 var token = toLower(uniqueString(subscription().id, resourceGroup().id, environmentName))
 var tags = { 'azd-env-name': environmentName }
 var deploymentContainer = 'deployment'
+var isClosed = !empty(allowedAddresses)
+var hasNetwork = fixedAddress || isClosed
+var appSubnet = '${network.id}/subnets/app'
 
 // Roles by their ids, which are the same in every tenant.
 var blobDataOwner = 'b7e6dc6d-f1e8-4753-8033-0f276bb0955b'
@@ -109,6 +124,13 @@ resource landingStorage 'Microsoft.Storage/storageAccounts@2023-05-01' = {
     allowBlobPublicAccess: false
     minimumTlsVersion: 'TLS1_2'
     supportsHttpsTrafficOnly: true
+    // Rules by address do not count for callers in the account's own region: the app comes by its subnet.
+    networkAcls: isClosed ? {
+      defaultAction: 'Deny'
+      bypass: 'AzureServices'
+      ipRules: map(allowedAddresses, one => { value: one, action: 'Allow' })
+      virtualNetworkRules: [{ id: appSubnet, action: 'Allow' }]
+    } : null
   }
 
   resource blobs 'blobServices' = {
@@ -176,7 +198,8 @@ resource landingRole 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
 
 // --- Secrets of the sources.
 
-resource vault 'Microsoft.KeyVault/vaults@2023-07-01' = {
+// All older versions of this interface end on 27 February 2027.
+resource vault 'Microsoft.KeyVault/vaults@2026-02-01' = {
   name: 'kv${token}'
   location: location
   tags: tags
@@ -187,6 +210,12 @@ resource vault 'Microsoft.KeyVault/vaults@2023-07-01' = {
     enableRbacAuthorization: true
     enableSoftDelete: true
     enablePurgeProtection: true
+    networkAcls: isClosed ? {
+      defaultAction: 'Deny'
+      bypass: 'AzureServices'
+      ipRules: map(allowedAddresses, one => { value: one })
+      virtualNetworkRules: [{ id: appSubnet }]
+    } : null
   }
 }
 
@@ -260,7 +289,7 @@ resource people 'Microsoft.Insights/actionGroups@2023-01-01' = if (!empty(alertE
 
 var told = empty(alertEmail) ? [] : [people.id]
 
-resource wentWrong 'Microsoft.Insights/scheduledQueryRules@2023-03-15-preview' = {
+resource wentWrong 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = {
   name: 'blobferry-run-went-wrong-${token}'
   location: location
   tags: tags
@@ -291,7 +320,7 @@ resource wentWrong 'Microsoft.Insights/scheduledQueryRules@2023-03-15-preview' =
   }
 }
 
-resource late 'Microsoft.Insights/scheduledQueryRules@2023-03-15-preview' = {
+resource late 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = {
   name: 'blobferry-lag-${token}'
   location: location
   tags: tags
@@ -322,7 +351,7 @@ resource late 'Microsoft.Insights/scheduledQueryRules@2023-03-15-preview' = {
   }
 }
 
-resource silent 'Microsoft.Insights/scheduledQueryRules@2023-03-15-preview' = {
+resource silent 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = {
   name: 'blobferry-no-run-${token}'
   location: location
   tags: tags
@@ -353,7 +382,7 @@ resource silent 'Microsoft.Insights/scheduledQueryRules@2023-03-15-preview' = {
   }
 }
 
-resource missing 'Microsoft.Insights/scheduledQueryRules@2023-03-15-preview' = {
+resource missing 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = {
   name: 'blobferry-expected-file-missing-${token}'
   location: location
   tags: tags
@@ -387,9 +416,9 @@ resource missing 'Microsoft.Insights/scheduledQueryRules@2023-03-15-preview' = {
   }
 }
 
-// --- One fixed address to the outside, if wanted.
+// --- A network with one fixed address to the outside, if wanted, or needed for the rules above.
 
-resource address 'Microsoft.Network/publicIPAddresses@2024-01-01' = if (fixedAddress) {
+resource address 'Microsoft.Network/publicIPAddresses@2024-01-01' = if (hasNetwork) {
   name: 'pip-blobferry-${token}'
   location: location
   tags: tags
@@ -400,7 +429,7 @@ resource address 'Microsoft.Network/publicIPAddresses@2024-01-01' = if (fixedAdd
   }
 }
 
-resource gateway 'Microsoft.Network/natGateways@2024-01-01' = if (fixedAddress) {
+resource gateway 'Microsoft.Network/natGateways@2024-01-01' = if (hasNetwork) {
   name: 'ng-blobferry-${token}'
   location: location
   tags: tags
@@ -412,7 +441,7 @@ resource gateway 'Microsoft.Network/natGateways@2024-01-01' = if (fixedAddress) 
   }
 }
 
-resource network 'Microsoft.Network/virtualNetworks@2024-01-01' = if (fixedAddress) {
+resource network 'Microsoft.Network/virtualNetworks@2024-01-01' = if (hasNetwork) {
   name: 'vnet-blobferry-${token}'
   location: location
   tags: tags
@@ -424,6 +453,7 @@ resource network 'Microsoft.Network/virtualNetworks@2024-01-01' = if (fixedAddre
         properties: {
           addressPrefix: '10.40.0.0/26'
           natGateway: { id: gateway.id }
+          serviceEndpoints: isClosed ? [{ service: 'Microsoft.Storage' }, { service: 'Microsoft.KeyVault' }] : []
           delegations: [
             {
               name: 'functions'
@@ -438,7 +468,7 @@ resource network 'Microsoft.Network/virtualNetworks@2024-01-01' = if (fixedAddre
 
 // --- The app.
 
-resource plan 'Microsoft.Web/serverfarms@2024-04-01' = {
+resource plan 'Microsoft.Web/serverfarms@2025-05-01' = {
   name: 'plan-blobferry-${token}'
   location: location
   tags: tags
@@ -472,12 +502,12 @@ var ownSettings = {
 }
 
 var references = reduce(
-  items(secretSettings),
+  items(vaultSettings),
   {},
   (all, setting) => union(all, { '${setting.key}': '@Microsoft.KeyVault(SecretUri=${vault.properties.vaultUri}secrets/${setting.value})' })
 )
 
-resource app 'Microsoft.Web/sites@2024-04-01' = {
+resource app 'Microsoft.Web/sites@2025-05-01' = {
   name: 'func-blobferry-${token}'
   location: location
   tags: tags
@@ -490,7 +520,7 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
     serverFarmId: plan.id
     httpsOnly: true
     keyVaultReferenceIdentity: identity.id
-    virtualNetworkSubnetId: fixedAddress ? '${network.id}/subnets/app' : null
+    virtualNetworkSubnetId: hasNetwork ? appSubnet : null
     siteConfig: {
       minTlsVersion: '1.2'
       ftpsState: 'Disabled'
@@ -509,6 +539,10 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
       scaleAndConcurrency: {
         maximumInstanceCount: mostInstances
         instanceMemoryMB: instanceMemory
+        alwaysReady: readyInstances > 0 ? [{ name: 'http', instanceCount: readyInstances }] : []
+      }
+      siteUpdateStrategy: {
+        type: siteUpdate
       }
       runtime: {
         name: 'custom'
@@ -531,4 +565,4 @@ output AZURE_FUNCTION_NAME string = app.name
 output AZURE_FUNCTION_HOST string = app.properties.defaultHostName
 output AZURE_KEY_VAULT_NAME string = vault.name
 output BLOBFERRY_ACCOUNT string = landingStorage.name
-output BLOBFERRY_ADDRESS string = fixedAddress ? address.properties.ipAddress : ''
+output BLOBFERRY_ADDRESS string = hasNetwork ? address!.properties.ipAddress : ''

@@ -124,6 +124,8 @@ mod ssh_ways;
 #[cfg(test)]
 mod store_contract;
 #[cfg(test)]
+mod template;
+#[cfg(test)]
 mod tidy;
 #[cfg(test)]
 mod time_zones;

@@ -173,6 +173,14 @@ fn no_status_of_a_run_that_is_not_well_escapes_the_alert() {
 }
 
 #[test]
+fn a_run_that_was_stopped_or_brought_nothing_is_a_run_that_ended() {
+    use blobferry::report::Status as Reported;
+    let query = std::fs::read_to_string(infra().join("queries/runs-that-ended.kql"));
+    let reported = all_of!(Reported: Left Ok Interrupted Degraded Failed).map(Reported::word);
+    assert_eq!(asked(&query.expect("it is there")), BTreeSet::from(reported));
+}
+
+#[test]
 fn the_page_explains_every_rule() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let bicep = std::fs::read_to_string(infra().join("main.bicep")).expect("it is there");
