@@ -83,7 +83,7 @@ def pack_deb(path):
         for name, source in documents():
             if name == "LICENSE":
                 put(root, f"{share}/copyright", source.read_bytes())
-            elif name.startswith("deploy/"):
+            elif name.endswith((".service", ".timer")):
                 unit = source.read_bytes().replace(b"/usr/local/bin/", b"/usr/bin/")
                 put(root, f"usr/lib/systemd/system/{source.name}", unit)
             elif name == "ingest.toml":

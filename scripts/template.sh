@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Compiles infra/main.bicep and lets the linter see it: what the tests, which know the grammar and
-# the names, cannot tell of types. Usage: scripts/template.sh
+# Compiles infra/main.bicep and deploy/container-apps-job.bicep and lets the linter see them: what
+# the tests, which know the grammar and the names, cannot tell of types. Usage: scripts/template.sh
 # BICEP is the compiler; the default is `bicep` on the PATH (`az bicep install` puts it into
 # ~/.azure/bin). Without one: exit status 77, and a line that says so.
 set -euo pipefail
@@ -25,3 +25,10 @@ assert "Microsoft.Web/sites" in kinds, kinds
 print(f"{len(resources)} resources of {len(kinds)} kinds")
 RESOURCES
 "$compiler" lint infra/main.bicep
+# The job takes the text of its settings from a file of the user.
+if [ ! -e ingest.azure.toml ]; then
+    touch ingest.azure.toml
+    trap 'rm -f "$template" ingest.azure.toml' EXIT
+fi
+"$compiler" build deploy/container-apps-job.bicep --stdout >/dev/null
+"$compiler" lint deploy/container-apps-job.bicep
