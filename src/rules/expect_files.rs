@@ -4,7 +4,10 @@ use time::PrimitiveDateTime;
 
 use crate::model::RemotePath;
 use crate::rules::date_format::{BadDateFormat, DateFormat};
-use crate::rules::patterns::{BadPattern, GlobIndex, Patterns};
+use crate::rules::patterns::{BadPattern, GlobIndex, Patterns, last_part, may_be_named};
+
+/// A glob with so many letters and digits before the ending tells of a name.
+const TELLING: usize = 3;
 
 /// The files that are expected.
 #[derive(Clone, Debug)]
@@ -131,6 +134,17 @@ impl ExpectedFiles {
             .unwrap_or_else(|_| self.loose.clone())
     }
 
+    /// Whether a file of this name is meant on some day, in whatever folder, by a glob that tells
+    /// more of a name than its ending.
+    pub(crate) fn mean(&self, name: &str) -> bool {
+        let mut globs = loose(&self.globs);
+        globs.retain(|glob| {
+            let stem = last_part(glob).rsplit_once('.').map_or(last_part(glob), |(stem, _)| stem);
+            stem.chars().filter(|c| c.is_alphanumeric()).count() >= TELLING
+        });
+        !globs.is_empty() && may_be_named(&globs, name)
+    }
+
     /// What they are made from, for the caller that keeps their matches.
     pub fn text(&self) -> String {
         format!("{:?}", self.globs)
@@ -158,6 +172,15 @@ mod tests {
         assert!(!files(&["*.csv"]).expect("they compile").is_dated());
         let folders = files(&["{yyyy/MM/dd}/*.csv"]).expect("they compile");
         assert!(folders.at(datetime!(2026-12-02 07:00)).wants(&path("2026/12/02/a.csv")));
+    }
+
+    #[test]
+    fn a_name_of_any_day_is_meant_by_more_than_its_ending() {
+        let means = |glob: &str, name: &str| files(&[glob]).expect("they compile").mean(name);
+        assert!(means("sales_{yyyyMMdd}*.{csv,txt}", "sales_20301231_2.txt"));
+        assert!(means("daily/{yyyy/MM}/sales_*.csv", "sales_x.csv"));
+        assert!(!means("sales_{yyyyMMdd}*.csv", "orders_20261202.csv"));
+        assert!(!means("*.csv", "sales_20261202.csv") && !means("in/**", "sales_20261202.csv"));
     }
 
     #[test]

@@ -238,6 +238,18 @@ impl NameGlobs {
     }
 }
 
+/// Whether a file of this name, in whatever folder, may be one that `globs` match: as far as the
+/// last parts of the globs tell.
+pub(crate) fn may_be_named(globs: &[String], name: &str) -> bool {
+    let last = globs.iter().map(|glob| last_part(glob).to_owned()).collect::<Vec<_>>();
+    NameGlobs::new(&last).map_or(true, |globs| globs.matches(name))
+}
+
+/// The last part of a glob; all of a folder is meant by one that ends so.
+pub(crate) fn last_part(glob: &str) -> &str {
+    if glob.ends_with('/') { "**" } else { glob.rsplit('/').next().unwrap_or(glob) }
+}
+
 fn is_at_or_below(path: &[u8], dir: &[u8]) -> bool {
     dir.is_empty() || path.strip_prefix(dir).is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
 }

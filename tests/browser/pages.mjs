@@ -55,6 +55,13 @@ try {
           const local = new Date(Date.parse(utc) + 9 * 3600_000).toISOString().slice(11, 16);
           if (!text.endsWith(local) || title !== `${utc.slice(0, 19).replace("T", " ")} UTC`) faults.push(`${what}: ${utc} is shown as \`${text}\`, \`${title}\``);
         }
+        // What is no moment of its own, and still tells UTC: but for what is meant so.
+        const texts = await page.evaluate(() => {
+          const copy = document.querySelector("main").cloneNode(true);
+          copy.querySelectorAll("[data-utc], pre, code").forEach((e) => e.remove());
+          return [document.title, ...copy.textContent.matchAll(/.{0,40}\d:?\d\d UTC/g)].map(String);
+        });
+        for (const text of texts) if (/\d UTC/.test(text)) faults.push(`${what}: UTC among times of ${zone}: \`${text}\``);
         if (!(await page.locator("#zone").innerText()).includes(zone)) faults.push(`${what}: the zone is not named`);
         if (name === "overview") {
           const again = await page.evaluate(async () => {

@@ -6,7 +6,8 @@ use time::OffsetDateTime;
 
 use super::address;
 use super::frame::Frame;
-use super::html::{at, named};
+use super::html::named;
+use super::moment::at;
 use crate::report::ExpectationStanding;
 use crate::rules::expect::WindowState;
 use crate::rules::time_zone::{Repeated, TimeZone};
@@ -146,7 +147,7 @@ fn word(standing: &ExpectationStanding) -> &'static str {
 }
 
 /// Shape, word and colour of a state.
-fn shown(standing: &ExpectationStanding) -> Markup {
+pub(super) fn shown(standing: &ExpectationStanding) -> Markup {
     let (class, icon) = match standing.state {
         WindowState::Missed if standing.is_missed() => ("bad", "i-bad"),
         WindowState::Late => ("warn", "i-late"),

@@ -3,7 +3,8 @@
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use super::html::short;
+use super::moment::{in_utc, read};
+use super::sentence::Sentence;
 use crate::history::files_by_name::{Hit, NamesFound};
 use crate::model::number_of;
 use crate::report::{Word, in_bytes};
@@ -19,7 +20,7 @@ pub(crate) struct FileEvent {
     /// It in a sentence.
     pub title: String,
     /// More of it.
-    pub details: Vec<String>,
+    pub details: Vec<Sentence>,
     /// The newest run that tells so.
     pub run: String,
     /// How many runs do.
@@ -57,7 +58,7 @@ pub(crate) struct FileLife {
     /// The answer, in a sentence.
     pub answer: String,
     /// More of the answer.
-    pub lead: String,
+    pub lead: Sentence,
     /// Its source.
     pub source: String,
     /// Its path there.
@@ -110,31 +111,22 @@ fn answer(newest: &Hit, stored: bool) -> String {
     }
 }
 
-fn lead(newest: &Hit, version: Option<&FileVersion>) -> String {
-    if let (Word::Ingested, Some(stored)) = (newest.outcome, version.and_then(stored_at)) {
-        return format!("Its newest version arrived at {stored}.");
+fn lead(newest: &Hit, version: Option<&FileVersion>) -> Sentence {
+    if let (Word::Ingested, Some(stored)) =
+        (newest.outcome, version.and_then(|version| version.stored.as_deref()))
+    {
+        return and_time(Sentence::new("Its newest version arrived at "), stored).and(".");
     }
-    let runs = match newest.runs {
-        1 => "1 run".to_owned(),
-        runs => format!("{runs} runs"),
-    };
-    let since = newest.since.map_or_else(|| "unknown".to_owned(), in_utc);
-    format!("Since {since}, {runs}.")
+    let runs = number_of(newest.runs, "run");
+    Sentence::new("Since ").known(newest.since).and(format!(", {runs}."))
 }
 
-fn in_utc(at: OffsetDateTime) -> String {
-    format!("{} UTC", short(at.to_offset(time::UtcOffset::UTC)))
-}
-
-pub(super) fn stored_at(version: &FileVersion) -> Option<String> {
-    let stored = version.stored.as_deref()?;
-    Some(shortened(stored))
-}
-
-/// A time as manifests tell it, for people; as it is, if it cannot be read.
-fn shortened(text: &str) -> String {
-    let at = OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339);
-    at.map_or_else(|_| text.to_owned(), in_utc)
+/// `sentence` with a time behind, as manifests tell it; as it is, if it cannot be read.
+fn and_time(sentence: Sentence, text: &str) -> Sentence {
+    match read(text) {
+        Some(at) => sentence.at(at),
+        None => sentence.and(text),
+    }
 }
 
 fn for_the_sender(newest: &Hit, version: Option<&FileVersion>) -> String {
@@ -155,7 +147,9 @@ fn for_the_sender(newest: &Hit, version: Option<&FileVersion>) -> String {
     facts.extend(
         version.members.map(|members| format!("unpacked into {}", number_of(members, "file"))),
     );
-    facts.extend(stored_at(version).map(|stored| format!("complete since {stored}")));
+    let stored = version.stored.as_deref();
+    let stored = stored.map(|stored| read(stored).map_or_else(|| stored.to_owned(), in_utc));
+    facts.extend(stored.map(|stored| format!("complete since {stored}")));
     format!("We have {path}: {}.", facts.join(", "))
 }
 
@@ -193,18 +187,16 @@ fn event(hit: &Hit, versions: &[FileVersion]) -> FileEvent {
         (Word::Gone, _) => "It was gone from the source".into(),
         (Word::Skipped, _) => format!("It was left out: {reason}"),
     };
-    let mut details = Vec::new();
-    details.extend(hit.message.clone());
-    details.extend(hit.size.map(in_bytes));
-    details.extend(
-        hit.modified.as_deref().map(|at| format!("modified at the source {}", shortened(at))),
-    );
-    details
-        .extend(hit.members.map(|members| format!("unpacked, {}", number_of(members, "member"))));
-    details.extend(hit.recovered.as_ref().map(|run| format!("brought by run {run}, which died")));
-    let stored = hit.stored.as_deref().and_then(|stored| {
-        OffsetDateTime::parse(stored, &time::format_description::well_known::Rfc3339).ok()
-    });
+    let mut details: Vec<Sentence> = Vec::new();
+    details.extend(hit.message.clone().map(Sentence::new));
+    details.extend(hit.size.map(in_bytes).map(Sentence::new));
+    let modified = || Sentence::new("modified at the source ");
+    details.extend(hit.modified.as_deref().map(|at| and_time(modified(), at)));
+    let unpacked = |members| format!("unpacked, {}", number_of(members, "member"));
+    details.extend(hit.members.map(unpacked).map(Sentence::new));
+    let brought = |run: &String| format!("brought by run {run}, which died");
+    details.extend(hit.recovered.as_ref().map(brought).map(Sentence::new));
+    let stored = hit.stored.as_deref().and_then(read);
     FileEvent {
         at: stored.or(hit.began),
         outcome: hit.outcome,
@@ -272,7 +264,7 @@ mod tests {
         let failed = || hit("20261123T110000Z-00000002", Word::Failed, "b");
         let told = life(vec![failed()]);
         assert_eq!(told.answer, "sales.csv fails");
-        assert_eq!(told.lead, "Since 2026-11-23 11:00:00 UTC, 3 runs.");
+        assert_eq!(told.lead.to_string(), "Since 2026-11-23 11:00:00 UTC, 3 runs.");
         assert!(told.for_the_sender.contains("have not received it"), "{}", told.for_the_sender);
         let before = hit("20261123T100000Z-00000001", Word::Ingested, "a");
         assert_eq!(

@@ -4,9 +4,10 @@ use maud::{Markup, html};
 
 use super::address;
 use super::chart::commas;
-use super::file::{FileEvent, FileLife, FileVersion, stored_at};
+use super::file::{FileEvent, FileLife, FileVersion};
 use super::frame::Frame;
-use super::html::{self as parts, at, run_link};
+use super::html::{self as parts, run_link};
+use super::moment::{at, read};
 use crate::report::{Word, in_bytes};
 
 /// The page.
@@ -19,7 +20,7 @@ pub fn page(frame: &Frame<'_>, life: &FileLife) -> String {
         (parts::as_of(frame))
         div.box {
             p.s.q { "For the sender, to read out or paste" }
-            p #said { bdi { (life.for_the_sender) } }
+            p #said data-utc { bdi { (life.for_the_sender) } }
             p.acts { button type="button" data-copy="said" hidden { "Copy" } }
         }
         div.two {
@@ -102,9 +103,9 @@ fn of_version(frame: &Frame<'_>, version: &FileVersion) -> Markup {
                         None => "unknown",
                     }
                 }
-                @if let Some(stored) = stored_at(version) {
+                @if let Some(stored) = &version.stored {
                     dt { "Complete since" }
-                    dd { (stored) }
+                    dd { @match read(stored) { Some(stored) => (at(stored)), None => (stored) } }
                 }
             }
         }

@@ -269,12 +269,11 @@ impl PageShelf<'_> {
         feeds
     }
 
-    /// Files of this name.
-    pub async fn files(&self, name: &str, source: Option<&str>) -> Result<NamesFound, StoreError> {
-        let known = self.sources.iter().filter(|known| source.is_none_or(|only| only == **known));
+    /// Files of this name, of these sources.
+    pub async fn files(&self, name: &str, sources: &[&str]) -> Result<NamesFound, StoreError> {
         let query = NameQuery {
             name: name.to_owned(),
-            sources: known.map(|name| (*name).to_owned()).collect(),
+            sources: sources.iter().map(|name| (*name).to_owned()).collect(),
             most: HITS,
             patience: PATIENCE,
         };

@@ -7,13 +7,13 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest, Sha256};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::address;
 use super::chart::{PARTS, bar, equation, progress};
 use super::frame::Frame;
+use super::moment::at;
 use super::pass::{PagePass, PageProblem};
+use super::sentence::Sentence;
 use super::view::{Earlier, PageRun, earlier};
 use crate::report::in_bytes;
 
@@ -129,19 +129,19 @@ pub(crate) fn as_of(frame: &Frame<'_>) -> Markup {
 }
 
 /// What a run came to, in a sentence.
-pub(crate) fn run_answer(run: &PageRun) -> String {
-    let began = format!("{} UTC", short(run.started));
-    match run.status.as_str() {
-        "ok" => format!("The run of {began} went well"),
-        "running" => format!("The run of {began} is under way"),
-        "interrupted" => {
-            format!("The run of {began} ended before all was done; the next one goes on")
+pub(crate) fn run_answer(run: &PageRun) -> Sentence {
+    let came_to = match run.status.as_str() {
+        "ok" => " went well",
+        "running" => " is under way",
+        "interrupted" => " ended before all was done; the next one goes on",
+        "abandoned" => " ended without a word; the next one goes on",
+        "failed" => " could do nothing",
+        "degraded" => {
+            return Sentence::new("Not all of the run of ").at(run.started).and(" went well");
         }
-        "abandoned" => format!("The run of {began} ended without a word; the next one goes on"),
-        "failed" => format!("The run of {began} could do nothing"),
-        "degraded" => format!("Not all of the run of {began} went well"),
-        other => format!("The run of {began}: {other}"),
-    }
+        other => return Sentence::new("The run of ").at(run.started).and(format!(": {other}")),
+    };
+    Sentence::new("The run of ").at(run.started).and(came_to)
 }
 
 /// The page of a refusal.
@@ -152,20 +152,6 @@ pub fn refusal(frame: &Frame<'_>, status: u16, reason: &str) -> String {
         p { a href=(address::home(frame)) { "Overview" } }
     };
     page(frame, "blobferry: that did not work", false, &live, &html! {})
-}
-
-/// A moment, for people and programs.
-pub fn at(at: OffsetDateTime) -> Markup {
-    let at = at.to_offset(time::UtcOffset::UTC);
-    // Years beyond 9999 have no such form; the pages then show the plain one.
-    html! { time datetime=(at.replace_nanosecond(0).unwrap_or(at).format(&Rfc3339).unwrap_or_default()) { (short(at)) " \
-    UTC" } }
-}
-
-/// A moment without its zone, which is UTC.
-pub fn short(at: OffsetDateTime) -> String {
-    let (date, time) = (at.date(), at.time());
-    format!("{} {:02}:{:02}:{:02}", date, time.hour(), time.minute(), time.second())
 }
 
 /// A status in its colour; the word itself says as much.

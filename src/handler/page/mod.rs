@@ -5,6 +5,7 @@
 //! tells when the schedule comes. `manual` is where runs are started.
 //! `local` shows the pages without a Functions host, to the person who sits at this machine.
 
+mod absent;
 mod address;
 mod chart;
 mod days;
@@ -17,12 +18,16 @@ mod gather;
 mod html;
 mod lists_html;
 pub mod local;
+mod made;
+mod moment;
+mod names;
 mod names_html;
 mod next;
 mod overview;
 mod overview_html;
 mod pass;
 mod run_html;
+mod sentence;
 mod source_html;
 mod tag;
 mod view;
@@ -41,12 +46,10 @@ use crate::handler::page::file::FileLife;
 pub use crate::handler::page::frame::Dress;
 use crate::handler::page::frame::Frame;
 use crate::handler::page::gather::{PageShelf, RunPart};
-use crate::handler::page::overview::{KnownOfSources, StatusOverview, brought};
+use crate::handler::page::made::{NEWEST, PageBody, PageMade, as_of, known, none};
 use crate::handler::page::source_html::SourceFacts;
-use crate::handler::page::view::{PageRun, failed_before, passes_by_source};
-use crate::history::files_by_name::NamesFound;
+use crate::handler::page::view::{PageRun, failed_before};
 use crate::history::record::RunRecord;
-use crate::history::source_index::SourceIndex;
 use crate::model::redactor::Redactor;
 use crate::model::{chain, printable};
 use crate::runtime::retry::Policy;
@@ -57,8 +60,6 @@ use crate::transfer::settings::Source;
 
 /// Runs that are looked through for earlier failures of the files that failed in one.
 const BEFORE: usize = 30;
-/// Runs that pages of lists look through.
-const NEWEST: usize = 20;
 
 /// Files of a source that came last, and of all sources together.
 const FILES: usize = 50;
@@ -155,7 +156,9 @@ pub(crate) async fn answer(
         StatusQuery::List(limit) => list(&frame, &shelf, *limit).await,
         StatusQuery::One(id) => one(&frame, &shelf, id).await,
         StatusQuery::Source(name) => source(&frame, &shelf, name).await,
-        StatusQuery::Files(name, source) => files(&frame, &shelf, name, source.as_deref()).await,
+        StatusQuery::Files(name, source) => {
+            names::search(&frame, &shelf, context.sources, (name, source.as_deref())).await
+        }
         StatusQuery::File(source, path) => file(&frame, &shelf, source, path).await,
         StatusQuery::Sources(asked) => sources_page(&frame, &shelf, asked).await,
         StatusQuery::Runs(asked) => runs_page(&frame, &shelf, asked).await,
@@ -169,60 +172,6 @@ pub(crate) async fn answer(
             .with("Cache-Control", "no-store"),
     };
     Ok(tag::tagged(answer, call))
-}
-
-/// An answer in the dress that was asked for.
-struct PageMade {
-    status: u16,
-    body: PageBody,
-}
-
-enum PageBody {
-    Html(String),
-    Json(Value),
-}
-
-impl PageMade {
-    /// One of the two: over a thousand sources each takes some megabytes to make.
-    fn of(
-        frame: &Frame<'_>,
-        html: impl FnOnce() -> String,
-        json: impl FnOnce() -> Value,
-    ) -> PageMade {
-        let body = match frame.dress {
-            Dress::Html => PageBody::Html(html()),
-            Dress::Json => PageBody::Json(json()),
-        };
-        PageMade { status: 200, body }
-    }
-}
-
-/// What is known of all sources, or of one, with at most `most` of the files that came last.
-async fn known(
-    frame: &Frame<'_>,
-    shelf: &PageShelf<'_>,
-    runs: &[PageRun],
-    only: Option<&str>,
-    most: usize,
-) -> Result<(StatusOverview, SourceIndex), StoreError> {
-    let index = shelf.index().await;
-    let mut known = KnownOfSources {
-        index: &index,
-        passes: passes_by_source(runs),
-        configured: frame.sources,
-        next: &frame.next,
-        arrived: Vec::new(),
-        expected: shelf.expected(only, frame.now).await,
-        now: frame.now,
-    };
-    if most > 0 {
-        let names = frame.sources.iter().filter(|name| only.is_none_or(|only| only == **name));
-        let brought = names.filter_map(|name| Some((brought(&known, name)?, (*name).to_owned())));
-        known.arrived = shelf.arrived(brought.collect(), most).await?;
-    }
-    let mut overview = StatusOverview::of(known);
-    overview.arrived.truncate(most);
-    Ok((overview, index))
 }
 
 async fn list(
@@ -273,29 +222,6 @@ async fn source(
         json
     };
     Ok(PageMade::of(frame, || source_html::page(frame, &facts), json))
-}
-
-async fn files(
-    frame: &Frame<'_>,
-    shelf: &PageShelf<'_>,
-    name: &str,
-    source: Option<&str>,
-) -> Result<PageMade, StoreError> {
-    let found = match name {
-        "" => NamesFound::default(),
-        name => shelf.files(name, source).await?,
-    };
-    if frame.dress == Dress::Json {
-        let mut json = json!(found);
-        json["answer"] = names_html::answer(&found, name).into();
-        json["as_of"] = as_of(frame).into();
-        return Ok(PageMade { status: 200, body: PageBody::Json(json) });
-    }
-    // People are told besides which sources were not listed, and nothing of what came last.
-    let runs = shelf.last(NEWEST, RunPart::All, frame.now).await?;
-    let (overview, _) = known(frame, shelf, &runs, source, 0).await?;
-    let html = names_html::page(frame, &overview, &found, (name, source));
-    Ok(PageMade { status: 200, body: PageBody::Html(html) })
 }
 
 async fn file(
@@ -368,10 +294,6 @@ async fn month_page(
     Ok(PageMade::of(frame, || lists_html::month(frame, month, &told, &days), json))
 }
 
-fn as_of(frame: &Frame<'_>) -> String {
-    frame.now.format(&time::format_description::well_known::Rfc3339).unwrap_or_default()
-}
-
 async fn one(frame: &Frame<'_>, shelf: &PageShelf<'_>, id: &str) -> Result<PageMade, StoreError> {
     let Some(found) = shelf.one(id, frame.now).await? else {
         return Ok(none(frame, &format!("there is no run `{}`", printable(id.as_bytes()))));
@@ -396,17 +318,12 @@ async fn one(frame: &Frame<'_>, shelf: &PageShelf<'_>, id: &str) -> Result<PageM
             let before = failed_before(&before, run, &wanted);
             let mut json = found.into_told(frame.now);
             json["failed_before"] = json!(before);
-            json["answer"] = answer.into();
+            json["answer"] = json!(answer);
             json["arrived"] = json!(came);
             PageBody::Json(json)
         }
     };
     Ok(PageMade { status: 200, body })
-}
-
-fn none(frame: &Frame<'_>, reason: &str) -> PageMade {
-    let html = || html::refusal(frame, 404, reason);
-    PageMade { status: 404, ..PageMade::of(frame, html, || json!({ "error": reason })) }
 }
 
 /// Where in the navigation a page is.
@@ -485,6 +402,8 @@ fn page(status: u16, html: String) -> HttpAnswer {
         .with("Vary", "Accept")
 }
 
+#[cfg(test)]
+mod absent_tests;
 #[cfg(test)]
 mod histories;
 pub mod manual;

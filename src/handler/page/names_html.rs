@@ -2,11 +2,15 @@
 
 use maud::{Markup, html};
 
+use super::absent::AbsentName;
 use super::address;
+use super::expected::{ExpectedFeed, shown};
 use super::frame::Frame;
-use super::html::{self as parts, at, run_link};
-use super::overview::{SourceWord as Standing, StatusOverview};
+use super::html::{self as parts, run_link};
+use super::moment::at;
+use super::overview::{SourceState, SourceWord as Standing, StatusOverview};
 use super::overview_html::file;
+use super::sentence::Sentence;
 use crate::history::files_by_name::{Hit, NamesFound};
 use crate::model::number_of;
 use crate::report::{Word, in_bytes};
@@ -46,16 +50,18 @@ pub fn answer(found: &NamesFound, name: &str) -> String {
 pub fn page(
     frame: &Frame<'_>,
     overview: &StatusOverview,
-    found: &NamesFound,
+    (found, absent): (&NamesFound, Option<&AbsentName>),
     (name, source): (&str, Option<&str>),
 ) -> String {
     let answer = answer(found, name);
     let back = found.back_to;
     let live = html! {
         h1 { (answer) }
+        @if let Some(absent) = absent { p.lead { bdi { (absent.lead) } } }
         (parts::as_of(frame))
         (form(frame, name, source))
-        @if !found.hits.is_empty() { (hits(frame, found)) }
+        @if let Some(absent) = absent { (nothing(frame, absent)) }
+        @if !found.hits.is_empty() { (hits(frame, "Files that match", &[], &found.hits)) }
         @if found.hits.len() > SHOWN {
             p.q.s.note {
                 "and " (found.hits.len() - SHOWN) " more: a longer part of the name, or the "
@@ -77,7 +83,7 @@ pub fn page(
                         span {
                             a href=(address::source(frame, &source.name)) { bdi { (source.name) } }
                         }
-                        span { (unlisted(source.word)) }
+                        span { (unlisted(source, absent)) }
                     }
                 }
                 @let more = unknown().count().saturating_sub(UNLISTED);
@@ -119,17 +125,42 @@ fn form(frame: &Frame<'_>, name: &str, source: Option<&str>) -> Markup {
     }
 }
 
-fn unlisted(word: Standing) -> &'static str {
-    match word {
-        Standing::NoRunYet => "was never listed",
-        _ => "was not listed by the last run: newer files are not known here",
+/// Why newer files of a source are not known, and since when.
+fn unlisted(source: &SourceState, absent: Option<&AbsentName>) -> Sentence {
+    let known = absent.and_then(|absent| {
+        absent.unlisted.iter().find(|unlisted| unlisted.source == source.name)?.since
+    });
+    let unknown = "newer files are not known here";
+    match (source.word, known) {
+        (Standing::NoRunYet, _) => Sentence::new("was never listed"),
+        (_, Some(since)) => {
+            Sentence::new("has not been listed since ").at(since).and(format!(": {unknown}"))
+        }
+        _ => Sentence::new(format!("was not listed by the last run: {unknown}")),
     }
 }
 
-fn hits(frame: &Frame<'_>, found: &NamesFound) -> Markup {
+/// What there is to say where no file has the name.
+fn nothing(frame: &Frame<'_>, absent: &AbsentName) -> Markup {
+    html! {
+        div.box {
+            p.s.q { "For the sender, to read out or paste" }
+            p #said data-utc { bdi { (absent.for_the_sender) } }
+            p.acts { button type="button" data-copy="said" hidden { "Copy" } }
+        }
+        @if !absent.expected.is_empty() || !absent.nearest.is_empty() {
+            section aria-labelledby="near" {
+                h2 #near { "Nearest names" }
+                (hits(frame, "Nearest names", &absent.expected, &absent.nearest))
+            }
+        }
+    }
+}
+
+fn hits(frame: &Frame<'_>, caption: &str, expected: &[ExpectedFeed], found: &[Hit]) -> Markup {
     html! {
         table.st.se role="table" {
-            caption.vh { "Files that match" }
+            caption.vh { (caption) }
             thead role="rowgroup" {
                 tr role="row" {
                     th.c1 scope="col" role="columnheader" { "State" }
@@ -140,14 +171,35 @@ fn hits(frame: &Frame<'_>, found: &NamesFound) -> Markup {
                 }
             }
             tbody role="rowgroup" {
-                @for hit in found.hits.iter().take(SHOWN) { (row(frame, hit)) }
+                @for feed in expected { (expected_row(frame, feed)) }
+                @for hit in found.iter().take(SHOWN) { (row(frame, hit)) }
             }
         }
     }
 }
 
+/// A feed of which a file is expected and not here.
+fn expected_row(frame: &Frame<'_>, feed: &ExpectedFeed) -> Markup {
+    html! {
+        tr role="row" {
+            th.so-a scope="row" role="rowheader" { (shown(&feed.standing)) }
+            td.se-f role="cell" {
+                bdi { (feed.standing.name) }
+                @if let Some(deadline) = feed.standing.deadline {
+                    span.q.s { "Expected by " (at(deadline)) }
+                }
+            }
+            td.se-s role="cell" {
+                a href=(address::source(frame, &feed.source)) { bdi { (feed.source) } }
+            }
+            td.se-t role="cell" { span.q { "not yet" } }
+            td.n.se-z role="cell" {}
+        }
+    }
+}
+
 fn row(frame: &Frame<'_>, hit: &Hit) -> Markup {
-    let (class, name, shown) = match hit.outcome {
+    let (class, name, said) = match hit.outcome {
         Word::Ingested => ("good", "i-ok", "Here"),
         Word::Failed => ("bad", "i-fail", "Failed"),
         Word::Deferred => ("warn", "i-stuck", "Waits"),
@@ -158,7 +210,7 @@ fn row(frame: &Frame<'_>, hit: &Hit) -> Markup {
         tr role="row" {
             th.so-a scope="row" role="rowheader" {
                 span.w.(class) {
-                    svg viewBox="0 0 16 16" aria-hidden="true" { use href={ "#" (name) } {} } (shown)
+                    svg viewBox="0 0 16 16" aria-hidden="true" { use href={ "#" (name) } {} } (said)
                 }
             }
             td.se-f role="cell" {

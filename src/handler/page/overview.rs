@@ -20,6 +20,8 @@ use crate::rules::expect::{Shortfall, WhyUnmet};
 
 /// Without a schedule a source is silent if no run was heard of for this long.
 const SILENT: Duration = Duration::hours(3);
+/// What is told of a file that is expected and not here, in the place of a class.
+pub(crate) const MISSING: &str = "missing";
 /// How a source stands, in one word: the worst that holds comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -411,7 +413,7 @@ fn missing(feed: &ExpectedFeed) -> Need {
         None => ("Nothing more is known.".into(), format!("ask {source} what they sent")),
     };
     Need {
-        class: "missing".into(),
+        class: MISSING.into(),
         what: format!("{}: {lacks}.", standing.name),
         message,
         hint,

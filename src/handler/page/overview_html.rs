@@ -1,7 +1,7 @@
 //! The page of sources and runs as HTML: the worst first, each trouble beside what to do. Pure.
 
 use maud::{Markup, html};
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 
 use super::address;
 use super::chart::{bar, equation};
@@ -9,7 +9,8 @@ use super::chart::{commas, plot, short_day, strip, strip_key, strip_words};
 use super::days::{DaysTold, last_days, month_of};
 use super::expected;
 use super::frame::Frame;
-use super::html::{self as parts, at, file_name, hint, legend, named, run_link, starting, word};
+use super::html::{self as parts, file_name, hint, legend, named, run_link, starting, word};
+use super::moment::{age, at};
 use super::overview::{ArrivedFile, Need, SourceState, SourceWord, StatusOverview};
 use super::pass::PagePass;
 use super::view::{PageRun, span};
@@ -114,18 +115,6 @@ fn since(frame: &Frame<'_>, since: OffsetDateTime, runs: Option<u64>) -> Markup 
             "Since " (at(since)) ", " (age(frame.now - since))
             @if let Some(runs) = runs { ", " (number_of(runs, "run")) }
         }
-    }
-}
-
-/// Minutes up to 90, hours up to 36, then days.
-fn age(duration: Duration) -> String {
-    let minutes = duration.whole_minutes().max(0);
-    match minutes {
-        0 => "less than a minute".into(),
-        1 => "a minute".into(),
-        2..=90 => format!("{minutes} min"),
-        91..=2160 => format!("{} hours", minutes / 60),
-        _ => format!("{} days", minutes / 1440),
     }
 }
 

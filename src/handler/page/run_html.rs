@@ -6,7 +6,8 @@ use time::Duration;
 use super::address;
 use super::chart::{commas, equation, progress};
 use super::frame::Frame;
-use super::html::{self as parts, at, named, word};
+use super::html::{self as parts, named, word};
+use super::moment::at;
 use super::overview::ArrivedFile;
 use super::pass::PagePass;
 use super::view::{PageRun, WantedFailures, span};
@@ -20,10 +21,11 @@ const DETAILED: usize = 20;
 
 /// The page of one run; `runs` are the last ones, newest first.
 pub fn page(frame: &Frame<'_>, run: &PageRun, runs: &[PageRun], came: &[ArrivedFile]) -> String {
+    let answer = parts::run_answer(run);
     let (duration, bytes) = (run.duration(frame.now), run.sum(PagePass::arrived));
     let live = html! {
         p.crumb { a href=(address::page(frame, "/runs", &[])) { "All runs" } }
-        h1 { (parts::run_answer(run)) }
+        h1 { (answer) }
         (parts::as_of(frame))
         (numbers(run))
         @if !run.problems.is_empty() { (parts::problems(&run.problems)) }
@@ -46,7 +48,7 @@ pub fn page(frame: &Frame<'_>, run: &PageRun, runs: &[PageRun], came: &[ArrivedF
             }
         }
     };
-    parts::page(frame, &parts::run_answer(run), run.is_running(), &live, &html! {})
+    parts::page(frame, &answer.to_string(), run.is_running(), &live, &html! {})
 }
 
 /// The four numbers that a run is asked for.

@@ -31,7 +31,13 @@
     utc.href = address.pathname + address.search;
     utc.hidden = false;
   }
+  // The title tells the same moment as the heading.
+  const titled = () => {
+    const head = document.querySelector("h1");
+    if (!inUtc && head?.querySelector("time")) document.title = `${head.textContent.trim()} – blobferry`;
+  };
   times(document);
+  titled();
   let [asked, heard, tag] = [Date.now(), Date.now(), ""];
   // A page that nobody could renew says so; one that is as it was tells when that was seen.
   const asOf = (answer) => {
@@ -66,6 +72,7 @@
       times(next);
       live().replaceWith(next);
       document.title = page.title;
+      titled();
       copies();
     } catch { asOf(); /* The next look may succeed. */ }
   };
