@@ -222,7 +222,13 @@ fn to_its_sender(
     let last = last.map_or_else(String::new, |(name, stored)| {
         format!(" The last file of this kind is {name}, complete since {}.", in_utc(stored))
     });
-    format!("We have not received {file}. {looked}{last}")
+    format!("We have not received {}. {looked}{last}", spoken(file))
+}
+
+/// A name as it is said to its sender: a part of one is told as that.
+fn spoken(file: &str) -> String {
+    let is_whole = file.contains('.') && !file.contains('*');
+    if is_whole { file.to_owned() } else { format!("a file named \u{201c}{file}\u{201d}") }
 }
 
 /// What to tell a sender of whom nobody knows which source is theirs: nothing of the others.
@@ -230,9 +236,10 @@ fn to_some_sender(file: &str, listed: &[Option<ListedInFull>]) -> String {
     let all = listed.iter().map(|listed| listed.as_ref().map(|listed| listed.at));
     match all.collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().min()) {
         Some(at) => {
-            format!("We have not received {file}. We looked for it on {}.", in_utc(at))
+            let (file, at) = (spoken(file), in_utc(at));
+            format!("We have not received {file}. We looked for it on {at}.")
         }
-        None => format!("We have not received {file}."),
+        None => format!("We have not received {}.", spoken(file)),
     }
 }
 

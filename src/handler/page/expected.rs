@@ -6,10 +6,10 @@ use time::OffsetDateTime;
 
 use super::address;
 use super::frame::Frame;
-use super::html::named;
+use super::html::{hint, named};
 use super::moment::at;
 use crate::report::ExpectationStanding;
-use crate::rules::expect::WindowState;
+use crate::rules::expect::{Shortfall, WhyUnmet, WindowState};
 use crate::rules::time_zone::{Repeated, TimeZone};
 
 /// What stands above the columns.
@@ -103,6 +103,36 @@ impl ExpectedFeed {
         standing.is_unmet() || is_over && standing.state != WindowState::Due
     }
 
+    /// What it lacks, as a sentence goes on.
+    pub fn lacks(&self) -> String {
+        let (count, expected) = (self.standing.count, self.standing.expected);
+        match self.standing.unmet {
+            Some(Shortfall::TooMany) => format!("{count} files came, more than are expected"),
+            Some(Shortfall::TooSmall) => "what came is smaller than expected".into(),
+            Some(Shortfall::Stale) => "no file has come for too long".into(),
+            _ if expected > 1 => format!("{count} of {expected} expected files are here"),
+            _ => "the expected file is not here".into(),
+        }
+    }
+
+    /// Why, in a sentence.
+    pub fn why(&self) -> String {
+        match &self.standing.why {
+            Some(WhyUnmet::NotListed) => {
+                "The source was listed in full, and does not show it.".into()
+            }
+            Some(WhyUnmet::Failed { class }) => format!("It could not be brought over: {class}."),
+            Some(WhyUnmet::Deferred { reason }) => {
+                format!("It waits: {}.", reason.replace('_', " "))
+            }
+            Some(WhyUnmet::ListingFailed) => {
+                "The source could not be listed, so nobody knows whether it is there.".into()
+            }
+            Some(WhyUnmet::NotLooked) => "No run has looked at the source since it was due.".into(),
+            None => "Nothing more is known.".into(),
+        }
+    }
+
     /// Its next window.
     fn next(&self) -> Option<ExpectedNext> {
         let standing = &self.standing;
@@ -137,12 +167,12 @@ fn night_answer(here: usize, missing: usize, late: usize) -> String {
 /// The state in a word for people.
 fn word(standing: &ExpectationStanding) -> &'static str {
     match standing.state {
-        WindowState::Missed if !standing.is_missed() => "came late",
-        WindowState::Missed => "missing",
-        WindowState::Late => "late",
-        WindowState::Met if standing.late_by.is_some() => "here, late",
-        WindowState::Met => "here",
-        WindowState::Due => "due",
+        WindowState::Missed if !standing.is_missed() => "Came late",
+        WindowState::Missed => "Missing",
+        WindowState::Late => "Late",
+        WindowState::Met if standing.late_by.is_some() => "Here, late",
+        WindowState::Met => "Here",
+        WindowState::Due => "Due",
     }
 }
 
@@ -197,7 +227,6 @@ pub fn section(frame: &Frame<'_>, night: Option<&ExpectedNight>, feeds: &[Expect
 
 fn row(frame: &Frame<'_>, feed: &ExpectedFeed) -> Markup {
     let standing = &feed.standing;
-    let reason = standing.reason();
     html! { tr role="row" {
         th.half.st-a scope="row" role="rowheader" { (shown(standing)) }
         td.q.st-d role="cell" {
@@ -208,8 +237,12 @@ fn row(frame: &Frame<'_>, feed: &ExpectedFeed) -> Markup {
             " " span.q { bdi { (standing.name) } }
         }
         td.st-f role="cell" {
-            @if !reason.is_empty() { span.q { (reason) } }
-            @else {
+            @if standing.unmet.is_some() {
+                @if standing.expected > 1 || standing.unmet != Some(Shortfall::TooFew) {
+                    span.q { (hint(&feed.lacks())) ". " }
+                }
+                @if standing.why.is_some() { span.q { bdi { (feed.why()) } } }
+            } @else {
                 @for path in standing.paths.iter().take(1) {
                     (named(frame, &feed.source, path))
                 }
@@ -219,7 +252,7 @@ fn row(frame: &Frame<'_>, feed: &ExpectedFeed) -> Markup {
             }
             @if let Some(late) = standing.late_by { span.q.s { (late.div_euclid(60)) " min late" } }
         }
-        td.st-w role="cell" {
+        td.st-w role="cell" data-l="last good" {
             span.q.s { @match standing.last_met { Some(last) => (at(last)), None => "unknown" } }
         }
     } }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use time::OffsetDateTime;
 
+use super::chart::commas;
 use super::moment::{in_utc, read};
 use super::sentence::Sentence;
 use crate::history::files_by_name::{Hit, NamesFound};
@@ -142,7 +143,10 @@ fn for_the_sender(newest: &Hit, version: Option<&FileVersion>) -> String {
         };
     };
     let mut facts = Vec::new();
-    facts.extend(version.size.map(|size| number_of(size, "byte")));
+    facts.extend(version.size.map(|size| match size {
+        1 => "1 byte".to_owned(),
+        size => format!("{} bytes", commas(size)),
+    }));
     facts.extend(version.md5.as_ref().map(|md5| format!("MD5 {md5}")));
     facts.extend(
         version.members.map(|members| format!("unpacked into {}", number_of(members, "file"))),
@@ -255,7 +259,7 @@ mod tests {
         assert_eq!(titles, ["Version 2 arrived", "Version 1 arrived", "It waited: permission"]);
         assert_eq!(
             told.for_the_sender,
-            "We have /out/sales.csv: 1234 bytes, MD5 00ff, complete since 2026-11-23 10:00:05 UTC."
+            "We have /out/sales.csv: 1,234 bytes, MD5 00ff, complete since 2026-11-23 10:00:05 UTC."
         );
     }
 

@@ -173,11 +173,12 @@ fn compare_expected(seed: u64, html: &str, json: &Value) {
         let has = |words: &str| assert!(row.contains(words), "{seed}: `{words}` in {row}\n{feed}");
         let (is_late, is_good) = (feed["late_by"].is_i64(), feed["recovered_at"].is_string());
         has(match feed["state"].as_str().expect("a state") {
-            "missed" if is_good => "came late",
-            "missed" => "missing",
-            "met" if is_late => "here, late",
-            "met" => "here",
-            other => other,
+            "missed" if is_good => "Came late",
+            "missed" => "Missing",
+            "met" if is_late => "Here, late",
+            "met" => "Here",
+            "late" => "Late",
+            _ => "Due",
         });
         has(&format!(
             "{} {}",
@@ -186,11 +187,26 @@ fn compare_expected(seed: u64, html: &str, json: &Value) {
         ));
         has(&shown(&feed["deadline"]));
         has(&shown(&feed["last_met"]));
-        for member in ["unmet", "why", "class", "reason"] {
-            feed[member].as_str().into_iter().for_each(has);
+        for member in ["class", "reason"] {
+            feed[member].as_str().into_iter().for_each(|word| has(&word.replace('_', " ")));
         }
-        if feed["unmet"].is_string() {
-            has(&format!("{} of {}", feed["count"], feed["expected"]));
+        feed["why"].as_str().into_iter().for_each(|why| {
+            has(match why {
+                "not_listed" => "does not show it",
+                "failed" => "could not be brought over",
+                "deferred" => "It waits",
+                "listing_failed" => "could not be listed",
+                _ => "No run has looked",
+            });
+        });
+        match feed["unmet"].as_str() {
+            Some("too_few") if feed["expected"].as_u64() > Some(1) => {
+                has(&format!("{} of {}", feed["count"], feed["expected"]));
+            }
+            Some("too_many") => has(&format!("{} files came, more", feed["count"])),
+            Some("too_small") => has("smaller than expected"),
+            Some("stale") => has("for too long"),
+            _ => {}
         }
         if let Some(path) = feed["paths"][0].as_str().filter(|_| feed["unmet"].is_null()) {
             has(path.rsplit('/').next().expect("a name"));

@@ -284,7 +284,11 @@ fn failures(
                 tbody {
                     @for failure in &pass.failures {
                         tr {
-                            td.name { bdi { (failure.path) } }
+                            td.name {
+                                a href=(address::file(frame, &pass.source, &failure.path)) {
+                                    bdi { (failure.path) }
+                                }
+                            }
                             td.class { code { (failure.class) } }
                             td.name {
                                 bdi { (failure.message) }

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::address;
 use super::chart::commas;
 use super::chart::plot;
-use super::days::{DaysTold, beside};
+use super::days::{DaysTold, beside, month_of};
 use super::frame::Frame;
 use super::html::{self as parts};
 use super::overview::{SourceState, SourceWord, StatusOverview};
@@ -126,7 +126,8 @@ pub(crate) fn month_answer(month: &str, told: &DaysTold) -> String {
 pub fn month(frame: &Frame<'_>, month: &str, told: &DaysTold, days: &[time::Date]) -> String {
     let answer = month_answer(month, told);
     let heads = ["Due", "On time", "Late", "Missing", "Files", "Bytes"];
-    let others = [("Month before", beside(month, false)), ("Month after", beside(month, true))];
+    let later = beside(month, true).filter(|later| *later <= month_of(frame.now.date()));
+    let others = [("Month before", beside(month, false)), ("Month after", later)];
     let live = html! {
         h1 { (answer) }
         (parts::as_of(frame))

@@ -155,7 +155,11 @@ pub(crate) async fn answer(
     let made = match asked {
         StatusQuery::List(limit) => list(&frame, &shelf, *limit).await,
         StatusQuery::One(id) => one(&frame, &shelf, id).await,
-        StatusQuery::Source(name) => source(&frame, &shelf, name).await,
+        StatusQuery::Source(name) => {
+            let configured = context.sources.iter().find(|source| source.name == *name);
+            let folder = configured.map(|source| redactor.name(&source.root.to_string()));
+            source(&frame, &shelf, name, folder.as_deref()).await
+        }
         StatusQuery::Files(name, source) => {
             names::search(&frame, &shelf, context.sources, (name, source.as_deref())).await
         }
@@ -198,6 +202,7 @@ async fn source(
     frame: &Frame<'_>,
     shelf: &PageShelf<'_>,
     name: &str,
+    folder: Option<&str>,
 ) -> Result<PageMade, StoreError> {
     // Records over many sources are long, and of each a line is wanted.
     let most = if frame.sources.len() > MANY { NEWEST } else { MOST_LISTED };
@@ -209,9 +214,10 @@ async fn source(
     };
     let feeds =
         days::feeds(index.sources.get(name).and_then(|entry| entry.days.as_ref()), frame.now);
-    let facts = SourceFacts::of(&overview, source, &feeds, &runs);
+    let facts = SourceFacts::of(&overview, (source, folder), &feeds, &runs);
     let json = || {
         let mut json = json!(source);
+        json["folder"] = json!(folder);
         json["as_of"] = as_of(frame).into();
         json["answer"] = overview_html::answer(source).into();
         json["arrived"] = json!(overview.arrived);

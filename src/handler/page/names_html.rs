@@ -1,12 +1,14 @@
 //! The page of a search for a file by its name. Pure.
 
+use std::collections::BTreeSet;
+
 use maud::{Markup, html};
 
 use super::absent::AbsentName;
 use super::address;
 use super::expected::{ExpectedFeed, shown};
 use super::frame::Frame;
-use super::html::{self as parts, run_link};
+use super::html::{self as parts, file_name, run_link};
 use super::moment::at;
 use super::overview::{SourceState, SourceWord as Standing, StatusOverview};
 use super::overview_html::file;
@@ -25,9 +27,8 @@ pub fn answer(found: &NamesFound, name: &str) -> String {
     if name.is_empty() {
         return "Find a file by its name".into();
     }
-    let exact = |hit: &&Hit| hit.path == name;
     if let [hit] = found.hits.as_slice() {
-        let file = hit.path.rsplit('/').next().unwrap_or(&hit.path);
+        let file = file_name(&hit.path);
         return match hit.outcome {
             Word::Ingested => format!("{file} is here"),
             Word::Failed => format!("{file} failed"),
@@ -36,13 +37,16 @@ pub fn answer(found: &NamesFound, name: &str) -> String {
             Word::Skipped => format!("{file} is left out"),
         };
     }
-    match found.hits.len() {
-        0 => "No file of this name was seen".into(),
-        count if found.hits.iter().filter(exact).count() == count => {
-            let file = name.rsplit('/').next().unwrap_or(name);
-            format!("{file}: {count} things are known of it")
+    // A file may be told of several times: its versions, and what became of it before.
+    let files: BTreeSet<(&str, &str)> =
+        found.hits.iter().map(|hit| (hit.source.as_str(), hit.path.as_str())).collect();
+    match (files.len(), found.hits.first()) {
+        (0, _) | (_, None) => "No file of this name was seen".into(),
+        (1, Some(hit)) => {
+            let file = file_name(&hit.path);
+            format!("{file}: {} things are known of it", found.hits.len())
         }
-        count => format!("{count} files match"),
+        (count, _) => format!("{count} files match"),
     }
 }
 
@@ -69,7 +73,8 @@ pub fn page(
             }
         }
         @if !name.is_empty() { p.q.s.note {
-            "Newest first. Looked through " (number_of(found.lines, "name"))
+            @if !found.hits.is_empty() { "Newest first. " }
+            "Looked through " (number_of(found.lines, "name"))
             @if let Some(back) = back { ", back to the run of " (at(back)) }
             @if !found.complete { ". There is more further back: " code { "blobferry find" }
                 " looks through all of it" } "."

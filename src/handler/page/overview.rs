@@ -16,7 +16,7 @@ use crate::history::source_days::DayState;
 use crate::history::source_index::SourceIndex;
 use crate::history::standing::{LastingTrouble, SourceStanding};
 use crate::model::failure::Class;
-use crate::rules::expect::{Shortfall, WhyUnmet};
+use crate::rules::expect::WhyUnmet;
 
 /// Without a schedule a source is silent if no run was heard of for this long.
 const SILENT: Duration = Duration::hours(3);
@@ -384,38 +384,21 @@ fn needs(standing: Option<&SourceStanding>, last: Option<&PagePass>) -> Vec<Need
 /// What is expected and not here, why, and what to do.
 fn missing(feed: &ExpectedFeed) -> Need {
     let ExpectedFeed { source, evening, standing } = feed;
-    let (count, expected) = (standing.count, standing.expected);
-    let lacks = match standing.unmet {
-        Some(Shortfall::TooMany) => format!("{count} files came, more than are expected"),
-        Some(Shortfall::TooSmall) => "what came is smaller than expected".into(),
-        Some(Shortfall::Stale) => "no file has come for too long".into(),
-        _ if expected > 1 => format!("{count} of {expected} expected files are here"),
-        _ => "the expected file is not here".into(),
-    };
-    let mend = "mend what is told of it; the next run brings it over".to_owned();
-    let (message, hint) = match &standing.why {
-        Some(WhyUnmet::NotListed) => (
-            "The source was listed in full, and does not show it.".into(),
-            format!("have {source} send it"),
-        ),
-        Some(WhyUnmet::Failed { class }) => {
-            (format!("It could not be brought over: {class}."), mend)
+    let hint = match &standing.why {
+        Some(WhyUnmet::NotListed) => format!("have {source} send it"),
+        Some(WhyUnmet::Failed { .. } | WhyUnmet::Deferred { .. }) => {
+            "mend what is told of it; the next run brings it over".into()
         }
-        Some(WhyUnmet::Deferred { reason }) => (format!("It waits: {reason}."), mend),
-        Some(WhyUnmet::ListingFailed) => (
-            "The source could not be listed, so nobody knows whether it is there.".into(),
-            "mend the listing; the next run looks again".into(),
-        ),
-        Some(WhyUnmet::NotLooked) => (
-            "No run has looked at the source since it was due.".into(),
-            "see whether the schedule still starts runs, and what the log says".into(),
-        ),
-        None => ("Nothing more is known.".into(), format!("ask {source} what they sent")),
+        Some(WhyUnmet::ListingFailed) => "mend the listing; the next run looks again".into(),
+        Some(WhyUnmet::NotLooked) => {
+            "see whether the schedule still starts runs, and what the log says".into()
+        }
+        None => format!("ask {source} what they sent"),
     };
     Need {
         class: MISSING.into(),
-        what: format!("{}: {lacks}.", standing.name),
-        message,
+        what: format!("{}: {}.", standing.name, feed.lacks()),
+        message: feed.why(),
         hint,
         since: standing.since.or(standing.deadline).unwrap_or(*evening),
         runs: None,

@@ -29,9 +29,10 @@ pub fn page(frame: &Frame<'_>, run: &PageRun, runs: &[PageRun], came: &[ArrivedF
         (parts::as_of(frame))
         (numbers(run))
         @if !run.problems.is_empty() { (parts::problems(&run.problems)) }
-        (by_source(frame, run))
+        @if !came.is_empty() { (by_source(frame, run)) }
         div.two {
-            div { (arrived(frame, came)) }
+            // Where nothing arrived, nothing but this would stand beside the facts.
+            div { @if came.is_empty() { (by_source(frame, run)) } @else { (arrived(frame, came)) } }
             aside aria-label="About this run" {
                 div.box { (about(run, duration, bytes)) }
             }
@@ -235,7 +236,7 @@ fn about(run: &PageRun, duration: Duration, bytes: u64) -> Markup {
     let known = total.listed.is_none_or(|listed| listed == total.sum());
     html! {
         dl.facts {
-            dt { "Began" } dd { (at(run.started)) ", by " (run.trigger.replace('_', " ")) }
+            dt { "Began" } dd { (at(run.started)) ", by " (started_by(&run.trigger)) }
             @match run.ended {
                 Some(ended) => { dt { "Ended" } dd { (at(ended)) } }
                 None => { dt { "Last heard of" } dd { (at(run.heard)) } }
@@ -251,6 +252,17 @@ fn about(run: &PageRun, duration: Duration, bytes: u64) -> Markup {
             }
             dt { "Run" } dd { code { (run.id) } " " (word(&run.status)) }
         }
+    }
+}
+
+/// What started a run, for people.
+fn started_by(trigger: &str) -> &str {
+    match trigger {
+        "timer" => "the schedule",
+        "http" => "a request",
+        "queue" => "the queue",
+        "command line" => "the command line",
+        other => other,
     }
 }
 

@@ -17,6 +17,8 @@ use super::view::PageRun;
 pub(crate) struct SourceFacts<'a> {
     /// How the source stands.
     pub source: &'a SourceState,
+    /// The folder of the server at which it begins, if it is configured.
+    pub folder: Option<&'a str>,
     /// What came, newest first.
     pub came: &'a [ArrivedFile],
     /// What is expected of it.
@@ -33,12 +35,13 @@ impl<'a> SourceFacts<'a> {
     /// Of the source `source` of `overview`.
     pub fn of(
         overview: &'a StatusOverview,
-        source: &'a SourceState,
+        (source, folder): (&'a SourceState, Option<&'a str>),
         feeds: &'a [FeedDays],
         runs: &'a [PageRun],
     ) -> Self {
         Self {
             source,
+            folder,
             came: &overview.arrived,
             expected: &overview.expected,
             night: overview.night.as_ref(),
@@ -66,7 +69,7 @@ pub fn page(frame: &Frame<'_>, facts: &SourceFacts<'_>) -> String {
                 (expected::section(frame, facts.night, facts.expected))
                 @if !facts.came.is_empty() { (arrived(frame, facts.came)) }
             }
-            aside aria-label={ "About " (source.name) } { div.box { (about(source)) } }
+            aside aria-label={ "About " (source.name) } { div.box { (about(source, facts.folder)) } }
         }
         @if !facts.runs.is_empty() { (history(frame, facts.runs)) }
     };
@@ -110,7 +113,7 @@ fn ends(days: &[time::Date]) -> Markup {
 }
 
 /// Facts about a source, beside what came of it.
-fn about(source: &SourceState) -> Markup {
+fn about(source: &SourceState, folder: Option<&str>) -> Markup {
     html! {
         dl.facts {
             dt { "Complete up to" } dd { (known(source.complete_up_to)) }
@@ -119,6 +122,7 @@ fn about(source: &SourceState) -> Markup {
             dd { @match source.next { Some(next) => (at(next)),
                 None => "No schedule is known here" } }
             @if !source.address.is_empty() { dt { "Server" } dd { bdi { (source.address) } } }
+            @if let Some(folder) = folder { dt { "Folder" } dd { bdi { (folder) } } }
             dt { "Listed" } dd { (number(source.listed)) }
             dt { "Waiting" } dd { (number(source.waiting)) }
             dt { "Failed" } dd { (number(source.failed)) }
