@@ -31,7 +31,7 @@ pub fn cut<T>(items: Vec<T>, size_of: impl Fn(&T) -> u64, sizes: Sizes) -> Vec<V
         match pieces.last_mut().filter(|piece| !full(piece)) {
             Some(piece) => {
                 piece.push(item);
-                bytes += size;
+                bytes = bytes.saturating_add(size);
             }
             None => {
                 pieces.push(vec![item]);

@@ -217,8 +217,8 @@ async fn open(
     let cuts = cut_all(pass_store, pass, &mut survey).await?;
     let (lanes, logins) = lanes(cuts.len(), pass_store.source.connections);
     let all = || cuts.iter().flat_map(|cut| &cut.items);
-    let (files, bytes) =
-        (all().count() as u64, all().filter_map(|item| item.transfer.file.size).sum());
+    let files = all().count() as u64;
+    let bytes = all().filter_map(|item| item.transfer.file.size).fold(0, u64::saturating_add);
     pass_store.run.progress.planned(&pass_store.source.name, files, bytes);
     let open = OpenPass {
         id: new_pass(&pass_store.run.id),

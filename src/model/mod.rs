@@ -159,6 +159,18 @@ pub struct RemoteFile {
     pub modified: Option<ModifiedTime>,
 }
 
+impl RemoteFile {
+    /// A file as a server told of it. No file has more bytes than a signed number counts: what
+    /// is above is the -1 of a server that knows no size.
+    pub(crate) fn told(
+        path: RemotePath,
+        size: Option<u64>,
+        modified: Option<ModifiedTime>,
+    ) -> Self {
+        Self { path, size: size.filter(|size| i64::try_from(*size).is_ok()), modified }
+    }
+}
+
 /// The name of a blob: legal in Azure, readable, with the container's own prefix if any.
 ///
 /// Invariant: 1 to 1,024 characters, at most 254 segments, none empty, `.`, `..` or ending in
@@ -329,6 +341,15 @@ mod tests {
         assert_eq!(path.below(&RemotePath::from("/out")), Some(&b"caf\xe9 .txt"[..]));
         assert_eq!(path.below(&RemotePath::from("/ou")), None);
         assert_eq!(RemotePath::from("/").join(b"a"), RemotePath::from("/a"));
+    }
+
+    #[test]
+    fn a_size_that_no_file_has_is_not_known() {
+        let told = |size| RemoteFile::told(RemotePath::from("/a"), size, None).size;
+        assert_eq!(told(Some(u64::MAX)), None, "-1, of a server that knows no size");
+        assert_eq!(told(Some(1 << 63)), None);
+        assert_eq!(told(Some((1 << 63) - 1)), Some((1 << 63) - 1));
+        assert_eq!(told(None), None);
     }
 
     #[test]

@@ -60,7 +60,8 @@ pub(crate) async fn work_on(
     pass.lines.begin();
     let mut report = std::mem::take(&mut survey.report);
     events::surveyed(&report);
-    let bytes = survey.transfers.iter().filter_map(|transfer| transfer.file.size).sum();
+    let sizes = survey.transfers.iter().filter_map(|transfer| transfer.file.size);
+    let bytes = sizes.fold(0, u64::saturating_add);
     run.progress.planned(&source.name, survey.transfers.len() as u64, bytes);
     let ((), quarantine) = tokio::join!(run.announce(), pass.quarantine.load(&run.state, source));
     match quarantine {

@@ -106,11 +106,16 @@ pub(crate) enum Look<'a> {
     Away,
 }
 
+/// Azure takes no larger block.
+const LARGEST_BLOCK: u64 = 4000 << 20;
+
 /// Bytes of a block of a blob of `size`: 8 MiB, more where 50,000 of them would not do.
 /// A blob of unknown size begins with 8 MiB and doubles every 10,000 blocks.
 fn block_bytes(size: Option<u64>, index: u32) -> u64 {
     match size {
-        Some(size) => BLOCK_BYTES.max(size.div_ceil(MAX_BLOCKS).next_multiple_of(1 << 20)),
+        Some(size) => {
+            size.div_ceil(MAX_BLOCKS).next_multiple_of(1 << 20).clamp(BLOCK_BYTES, LARGEST_BLOCK)
+        }
         None => BLOCK_BYTES << (index / 10_000).min(4),
     }
 }
@@ -192,7 +197,8 @@ impl<'a> Intake<'a> {
         let wanted = block.min(
             self.expected.map_or(block, |e| usize::try_from(e).unwrap_or(block)).max(first.len()),
         );
-        let mut filled = self.run.blocks.buffer(wanted);
+        // The size is a claim: a larger block gets its memory as its bytes come.
+        let mut filled = self.run.blocks.buffer(wanted.min(BLOCK_BYTES as usize));
         filled.extend_from_slice(&first);
         drop(first);
         while filled.len() < block {
@@ -378,7 +384,6 @@ mod tests {
     /// 50,000 blocks of at most 4000 MiB: a blob may be as large as Azure takes it, 190 TiB.
     #[test]
     fn no_blob_needs_more_blocks_than_azure_allows() {
-        const LARGEST_BLOCK: u64 = 4000 << 20;
         for size in [
             0,
             1,
@@ -394,6 +399,7 @@ mod tests {
                 "{size}: blocks of {block}"
             );
         }
+        assert_eq!(block_bytes(Some(u64::MAX), 0), LARGEST_BLOCK, "no blob is as large");
         assert_eq!(
             block_bytes(Some(BLOCK_BYTES * MAX_BLOCKS), 0),
             BLOCK_BYTES,

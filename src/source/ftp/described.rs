@@ -45,10 +45,8 @@ pub(crate) fn told_plainly(
         [size, modified] => {
             Ok(match (told(scene, size.clone())?, told(scene, modified.clone())?) {
                 (FtpTold::Value(size), FtpTold::Value(modified)) => {
-                    size_of(&size).zip(time_of(&modified)).map(|(size, modified)| RemoteFile {
-                        path: path.clone(),
-                        size: Some(size),
-                        modified: Some(modified),
+                    size_of(&size).zip(time_of(&modified)).map(|(size, modified)| {
+                        RemoteFile::told(path.clone(), Some(size), Some(modified))
                     })
                 }
                 _ => None,
@@ -82,11 +80,9 @@ pub(crate) fn told_by_mlst(reply: &FtpReply, path: &RemotePath) -> Option<ToldBy
     });
     let entry = named.next()?;
     Some(match entry.kind {
-        FtpListingKind::File => ToldByMlst::File(RemoteFile {
-            path: path.clone(),
-            size: entry.size,
-            modified: entry.modified,
-        }),
+        FtpListingKind::File => {
+            ToldByMlst::File(RemoteFile::told(path.clone(), entry.size, entry.modified))
+        }
         _ => ToldByMlst::NoFile,
     })
 }

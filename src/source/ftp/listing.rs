@@ -86,13 +86,13 @@ fn placed(dir: &RemotePath, entry: FtpListingEntry) -> Listed {
     match (unreachable, entry.kind) {
         (Some(why), _) => Listed::Unreachable(path, why),
         (None, FtpListingKind::File) => {
-            Listed::File(RemoteFile { path, size: entry.size, modified: entry.modified })
+            Listed::File(RemoteFile::told(path, entry.size, entry.modified))
         }
         (None, FtpListingKind::Directory) => Listed::Directory(path),
         (None, FtpListingKind::Symlink) => Listed::Symlink(path),
         (None, FtpListingKind::Special) => Listed::Special(path),
         (None, FtpListingKind::Untold) => {
-            Listed::Untold(RemoteFile { path, size: entry.size, modified: entry.modified })
+            Listed::Untold(RemoteFile::told(path, entry.size, entry.modified))
         }
     }
 }

@@ -161,7 +161,7 @@ impl FtpSession {
             FtpTold::NoSuchCommand => None,
         };
         match size {
-            Some(_) => Ok(Some(RemoteFile { path: path.clone(), size, modified })),
+            Some(_) => Ok(Some(RemoteFile::told(path.clone(), size, modified))),
             None => self.doubtful(scene, path, modified, &refusals, absence).await,
         }
     }

@@ -336,12 +336,9 @@ async fn by_name(
         let replies = client.commands(scene, &asked).await?;
         for (path, replies) in paths.iter().zip(replies.chunks_exact(2)) {
             cover(&mut lines, path.file_name());
-            let file = RemoteFile {
-                path: path.clone(),
-                size: value(&replies[0]).and_then(size_of),
-                modified: value(&replies[1]).and_then(time_of),
-            };
-            visit(if file.size.is_some() { Listed::File(file) } else { Listed::Untold(file) });
+            let (size, modified) = (value(&replies[0]).and_then(size_of), value(&replies[1]));
+            let file = RemoteFile::told(path.clone(), size, modified.and_then(time_of));
+            visit(if size.is_some() { Listed::File(file) } else { Listed::Untold(file) });
         }
     }
     // What no name stands for may be a folder that NLST hides.

@@ -19,6 +19,7 @@ use crate::rules::naming::escaped_for_metadata;
 use crate::rules::verify::{self, Verdict};
 use crate::source::contract::{Session, SourceError};
 use crate::source::pool::PoolLease;
+use crate::store::contract::BLOCK_BYTES;
 use crate::transfer::archive::checking::{self, ProvenArchive, Selection};
 use crate::transfer::archive::manifest::{self, Manifest};
 use crate::transfer::archive::nested;
@@ -259,7 +260,7 @@ impl PartialWork<'_> {
         let ranges = missing(found, &selection.wanted);
         let bytes: u64 = ranges.iter().map(|range| range.end - range.start).sum();
         let there: u64 = found.parts.iter().map(|(_, bytes)| bytes.len() as u64).sum();
-        if (bytes + there) * 100 > self.size * WORTH_PERCENT {
+        if (bytes + there) * 100 > self.size.saturating_mul(WORTH_PERCENT) {
             return Ok(None);
         }
         // Room is not waited for while the directory is held.
@@ -299,7 +300,8 @@ impl PartialWork<'_> {
         if length == 0 {
             return Ok(Bytes::new());
         }
-        let mut part = bytes::BytesMut::with_capacity(length);
+        // What the directory says is a claim.
+        let mut part = bytes::BytesMut::with_capacity(length.min(BLOCK_BYTES as usize));
         let mut download = self.session.read_part(self.file, range.clone()).await?;
         while part.len() < length {
             let Some(mut chunk) = download.next().await? else { return Err(Stop(None)) };
