@@ -19,7 +19,7 @@ use super::packet::{
 };
 use super::patience::Patience;
 pub use super::refusal::ClientError;
-use super::refusal::unexpected;
+use super::refusal::{meaning, unexpected};
 pub(crate) use super::requests::{LastWords, OpenHandle, Ticket};
 use super::requests::{PendingRequests, receive_all, send_all};
 use crate::failpoint::left_out;
@@ -38,6 +38,16 @@ fn shown(name: &[u8]) -> String {
 /// stream.
 #[derive(Clone)]
 pub struct Client(Arc<SftpInner>);
+
+/// The answer to a question for the next entries of a folder.
+pub(super) enum PageAnswer {
+    Entries(Vec<PacketEntry>),
+    /// There are no more.
+    End,
+    /// No such file: the word of some servers for the end, of others for a folder that is not
+    /// there.
+    NoSuchFile(ClientError),
+}
 
 /// How a client treats its server.
 #[derive(Clone, Debug)]
@@ -93,7 +103,7 @@ impl Client {
             stream.flush().await
         };
         match tokio::time::timeout(terms.stall, greet).await {
-            Ok(Ok(())) => Self::greeted(stream, begun, terms, last_words).await,
+            Ok(Ok(())) => Self::greeted(stream, &[], begun, terms, last_words).await,
             Ok(Err(error)) => Err(ClientError::Lost(
                 last_words.heard().unwrap_or_else(|| error.to_string()).into(),
             )),
@@ -101,10 +111,11 @@ impl Client {
         }
     }
 
-    /// Hears the answer of a server that was sent the [`greeting`](Self::greeting) `begun`. Bounded
-    /// by `terms.stall`.
+    /// Hears the answer of a server that was sent the [`greeting`](Self::greeting) `begun`, and has
+    /// said `already` what comes before `stream`. Bounded by `terms.stall`.
     pub(crate) async fn greeted<S>(
         stream: S,
+        already: &[u8],
         begun: Instant,
         terms: SessionTerms,
         last_words: LastWords,
@@ -114,11 +125,14 @@ impl Client {
     {
         let (read, write) = tokio::io::split(stream);
         let received: Arc<AtomicU64> = Arc::default();
-        let mut packets = Packets::new(read, received.clone());
+        let mut packets = Packets::after(already, read, received.clone());
         let lost = |reason: String| ClientError::Lost(last_words.heard().unwrap_or(reason).into());
         let greeting = match tokio::time::timeout(terms.stall, packets.next()).await {
             Ok(Ok(Some(body))) => body,
-            Ok(Ok(None)) => return Err(lost("the server closed the SFTP channel at once".into())),
+            Ok(Ok(None)) => {
+                let reason = last_words.closed("the server closed the SFTP channel at once");
+                return Err(ClientError::Lost(reason.into()));
+            }
             Ok(Err(error)) => return Err(lost(error.to_string())),
             Err(_) => return Err(ClientError::Stalled(terms.stall)),
         };
@@ -129,7 +143,7 @@ impl Client {
         };
         // Version 2 is version 3 without links, and without words in a status.
         if !(packet::LEAST_VERSION..=packet::VERSION).contains(&version) {
-            return Err(Malformed("it does not speak SFTP version 3").into());
+            return Err(ClientError::Version(version));
         }
         let (outbox, letters) = mpsc::unbounded_channel();
         let tells = extensions.iter().any(|(name, _)| name.as_ref() == limits::EXTENSION);
@@ -263,12 +277,13 @@ impl Client {
                 PacketReply::Status { code, message } => (code, message),
                 reply => return Err(unexpected(reply)),
             };
+            let means = meaning(code);
             let refusal = || unexpected(PacketReply::Status { code, message: words.clone() });
-            if !learned.doubts(code, &words) || left_out!("refusals-doubted") {
+            if !learned.doubts(means, &words) || left_out!("refusals-doubted") {
                 return Err(refusal());
             }
             if company == 0 {
-                learned.believe(code, &words);
+                learned.believe(means, &words);
                 return Err(refusal());
             }
             // It may be one file too many.
@@ -280,7 +295,7 @@ impl Client {
                 Some(patience) => match tokio::time::timeout(patience, learned.place()).await {
                     Ok(place) => place,
                     Err(_) => {
-                        learned.believe(code, &words);
+                        learned.believe(means, &words);
                         return Err(refusal());
                     }
                 },
@@ -311,20 +326,20 @@ impl Client {
         self.ask(&Request::ReadDir { handle: directory.handle.clone() })
     }
 
-    /// The entries that were asked for; `None` once the server says that there are no more.
-    pub(super) async fn entries(
-        &self,
-        ticket: &mut Ticket,
-    ) -> Result<Option<Vec<PacketEntry>>, ClientError> {
+    /// The entries that were asked for, or that there are no more.
+    pub(super) async fn entries(&self, ticket: &mut Ticket) -> Result<PageAnswer, ClientError> {
         let reply = self.answer(ticket).await?;
         self.settled(ticket.id).await?;
         match reply {
-            PacketReply::Names(entries) => Ok(Some(entries)),
+            PacketReply::Names(entries) => Ok(PageAnswer::Entries(entries)),
             // Servers in the field use all three.
-            PacketReply::Status {
-                code: status::EOF | status::OK | status::NO_SUCH_FILE, ..
-            } => Ok(None),
-            reply => Err(unexpected(reply)),
+            PacketReply::Status { code: status::EOF | status::OK, .. } => Ok(PageAnswer::End),
+            reply => match unexpected(reply) {
+                error @ ClientError::Status { code: status::NO_SUCH_FILE, .. } => {
+                    Ok(PageAnswer::NoSuchFile(error))
+                }
+                error => Err(error),
+            },
         }
     }
 
@@ -343,10 +358,16 @@ impl Client {
         self.attributes(Request::Fstat { handle: file.handle.clone() }).await
     }
 
-    /// The absolute form of a path; that of `.` is where the login starts.
-    pub async fn real_path(&self, path: &[u8]) -> Result<Bytes, ClientError> {
+    /// The absolute form of a path; that of `.` is where the login starts. `None` where the server
+    /// does not tell.
+    pub async fn real_path(&self, path: &[u8]) -> Result<Option<Bytes>, ClientError> {
         match self.call(Request::RealPath { path: Bytes::copy_from_slice(path) }).await? {
-            PacketReply::Names(mut entries) if entries.len() == 1 => Ok(entries.remove(0).name),
+            // Of several names the first is meant; some answer with none, or with an empty one.
+            PacketReply::Names(entries) => {
+                let names = entries.into_iter().map(|entry| entry.name);
+                Ok(names.take(1).find(|name| !name.is_empty()))
+            }
+            PacketReply::Status { .. } => Ok(None),
             reply => Err(unexpected(reply)),
         }
     }
@@ -378,7 +399,7 @@ impl SftpInner {
             self.terms.stall,
             Instant::now(),
             self.pending.received(),
-            ticket.received_before.saturating_add(self.pending.limits.ahead().passed_over()),
+            ticket.delivered_before.saturating_add(self.pending.limits.ahead().passed_over()),
         );
         // An answer may come byte by byte.
         let mut pace = PaceMeter::new(self.terms.rate);
@@ -392,7 +413,7 @@ impl SftpInner {
                         .lost()
                         .unwrap_or_else(|| ClientError::Lost("it was closed".into())));
                 }
-                Err(_) if patience.is_over(Instant::now(), self.pending.received()) => {
+                Err(_) if patience.is_over(Instant::now(), self.pending.progress()) => {
                     self.terms.learned.requests.stalled_with(self.pending.waiting());
                     return Err(ClientError::Stalled(self.terms.stall));
                 }

@@ -11,7 +11,7 @@ use super::client::ClientError;
 use super::link_memory::FollowedLinks;
 use super::listing::list;
 use super::login::{MOST_FORKS, SftpLogin, fail, remote_file};
-use super::packet::{FileKind, Malformed, status};
+use super::packet::{Attributes, FileKind, Malformed, status};
 use super::reading::SftpReading;
 use super::settings;
 use super::transport::{self, Target};
@@ -106,12 +106,12 @@ impl Endpoint for SftpEndpoint {
         })?;
         let home = match self.root {
             Root::Server => None,
-            Root::Home => Some(match connection.client.real_path(b".").await {
-                Ok(home) => home,
+            Root::Home => {
+                let home = connection.client.real_path(b".").await;
+                let home = home.map_err(|error| fail(Op::Login, &self.address, error))?;
                 // Paths that are relative begin there as well.
-                Err(ClientError::Status { .. }) => Bytes::from_static(b"."),
-                Err(error) => return Err(fail(Op::Login, &self.address, error)),
-            }),
+                Some(home.unwrap_or(Bytes::from_static(b".")))
+            }
         };
         let login = SftpLogin {
             address: self.address.clone(),
@@ -223,7 +223,7 @@ impl Session for SftpSession {
         self.spare_targets(Op::Rename, from).await?;
         let client = self.login.client();
         // Some servers replace the target of a rename; the standard leaves it to them.
-        match client.lstat(&self.login.wire(to)).await {
+        match described(&self.login, &self.login.wire(to)).await {
             Err(ClientError::Status { code: status::NO_SUCH_FILE, .. }) => {}
             // Of what is not there some say no more than that they failed.
             Err(ClientError::Status { .. }) if !self.is_listed(to).await? => {}
@@ -296,13 +296,25 @@ async fn not_a_folder(login: &SftpLogin, path: &RemotePath) -> Result<(), Client
     }
 }
 
+/// What lies at `wire`; a link as itself. Some servers do not know LSTAT, or know nothing by it.
+async fn described(login: &SftpLogin, wire: &[u8]) -> Result<Attributes, ClientError> {
+    match login.client().lstat(wire).await {
+        Err(ClientError::Status { .. }) => login.client().stat(wire).await,
+        told => told,
+    }
+}
+
 async fn stat(login: &SftpLogin, path: &RemotePath) -> Result<Option<RemoteFile>, ClientError> {
     let wire = login.wire(path);
-    let mut told = login.client().lstat(&wire).await;
+    let mut told = described(login, &wire).await;
     if told.as_ref().is_ok_and(|attributes| attributes.kind() == Some(FileKind::Symlink)) {
         told = login.client().stat(&wire).await;
     }
     match told {
+        // The line of a listing may tell better.
+        Ok(attributes) if attributes.kind() == Some(FileKind::Special) => {
+            stat_by_listing(login, path).await
+        }
         Ok(attributes) => {
             let is_file = matches!(attributes.kind(), None | Some(FileKind::Regular));
             Ok(is_file.then(|| remote_file(path.clone(), &attributes)))
@@ -330,6 +342,7 @@ async fn stat_by_listing(
     };
     let listing = async { Ok(list(login, &dir, &mut visit).await) };
     match bound.hold(&login.address, &dir, listing).await {
+        Ok(Err(ClientError::Status { code: status::NO_SUCH_FILE, .. })) => return Ok(None),
         Ok(listed) => listed?,
         Err(_) => return Err(Malformed("it lists a folder without end").into()),
     }
@@ -342,10 +355,10 @@ async fn make_dirs(login: &SftpLogin, dir: &RemotePath) -> Result<(), ClientErro
     let mut missing = Vec::new();
     let mut at = dir.clone();
     while at.as_bytes() != b"/" {
-        // Of what is not there some say no more than that they failed.
-        let is_sure = match client.lstat(&login.wire(&at)).await {
+        // Of what is not there some say no more than that they failed, and some describe nothing.
+        let is_sure = match described(login, &login.wire(&at)).await {
             Err(ClientError::Status { code: status::NO_SUCH_FILE, .. }) => true,
-            Err(ClientError::Status { code: status::FAILURE, .. }) => false,
+            Err(ClientError::Status { .. }) => false,
             _ => break,
         };
         let parent = at.parent();
@@ -357,7 +370,7 @@ async fn make_dirs(login: &SftpLogin, dir: &RemotePath) -> Result<(), ClientErro
             && *is_sure
         {
             // Another fork may have made it in between.
-            client.lstat(&login.wire(dir)).await.map_err(|_| error)?;
+            described(login, &login.wire(dir)).await.map_err(|_| error)?;
         }
     }
     Ok(())

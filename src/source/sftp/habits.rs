@@ -1,7 +1,7 @@
 //! What the logins of a source found out about its server, so that later ones keep to it.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -33,6 +33,8 @@ pub struct Habits {
     stands_few: AtomicBool,
     /// How many requests it stands at once.
     pub(super) requests: RequestLimit,
+    /// How many logins are in.
+    inside: AtomicUsize,
     /// How many files and folders are open, and how many may be.
     counts: Mutex<OpenCounts>,
     changed: Notify,
@@ -75,7 +77,28 @@ impl Drop for OpenPlace {
     }
 }
 
+/// A login that is in, as long as this lives.
+#[derive(Debug)]
+pub(super) struct LoginPresence(Arc<Habits>);
+
+impl Drop for LoginPresence {
+    fn drop(&mut self) {
+        self.0.inside.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Habits {
+    /// A login came in.
+    pub(super) fn enters(self: &Arc<Self>) -> LoginPresence {
+        self.inside.fetch_add(1, Ordering::Relaxed);
+        LoginPresence(self.clone())
+    }
+
+    /// How many logins are in.
+    pub(super) fn inside(&self) -> usize {
+        self.inside.load(Ordering::Relaxed)
+    }
+
     fn counts(&self) -> MutexGuard<'_, OpenCounts> {
         // No code panics while it holds this lock, so a poisoned one is still sound.
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)

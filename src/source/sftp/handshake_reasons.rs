@@ -26,6 +26,8 @@ pub struct SshReason {
 }
 
 const CLOSED: &str = "the server closed the connection during the key exchange";
+const TEXT: &str = "a message of the server is cut short, or its text is not UTF-8: if it shows a \
+    banner before the login, its owner has to write that in plain ASCII";
 const RULES: &str = "the server breaks the rules of SSH";
 const CHANGED: &str = "what the server sent was changed on the way, or by the server";
 const OWN: &str = "this is an error of this program";
@@ -71,11 +73,10 @@ pub(crate) fn of(error: &Error) -> SshReason {
             "a signature cannot be made or read: the key's kind may not be supported; an Ed25519 \
                 key is",
         ),
+        Error::Utf8(_) | Error::SshEncoding(_) => (Server, TEXT),
         Error::PacketSize(_)
         | Error::Inconsistent
         | Error::IndexOutOfBounds
-        | Error::Utf8(_)
-        | Error::SshEncoding(_)
         | Error::SshKey(_)
         | Error::WrongChannel
         | Error::Compress(_)

@@ -15,6 +15,8 @@ pub(crate) const EXTENSION: &[u8] = b"limits@openssh.com";
 const PLAIN_READ: u32 = 32 << 10;
 /// What OpenSSH sends in one reply. Larger ones bring nothing and risk the packet limit.
 const LARGEST_READ: u32 = 261_120;
+/// Who answers less than this at a time has so many answers to give that nothing gets done.
+const SMALLEST_READ: u32 = 512;
 /// Four numbers: the longest packet, the longest read, the longest write, open handles. 0 means
 /// "not said".
 const TOLD: usize = 32;
@@ -57,7 +59,7 @@ impl SftpLimits {
             (told.get_u64(), told.get_u64(), told.get_u64(), told.get_u64());
         if read > 0 {
             self.read.store(
-                u32::try_from(read).unwrap_or(LARGEST_READ).clamp(1, LARGEST_READ),
+                u32::try_from(read).unwrap_or(LARGEST_READ).clamp(SMALLEST_READ, LARGEST_READ),
                 Ordering::Relaxed,
             );
         }
@@ -116,6 +118,8 @@ mod tests {
         assert_eq!((limits.read(), limits.open()), (4_000, Some(20)));
         limits.learn(told([1 << 18, u64::MAX, 1, 20]), Duration::from_millis(1));
         assert_eq!(limits.read(), LARGEST_READ);
+        limits.learn(told([1, 1, 1, 1]), Duration::from_millis(1));
+        assert_eq!((limits.read(), limits.open()), (SMALLEST_READ, Some(1)));
     }
 
     #[test]

@@ -113,12 +113,11 @@ impl FollowedLinks {
 }
 
 /// Where `path` really is, if the server tells.
-async fn real(login: &SftpLogin, path: &RemotePath) -> Result<Option<Vec<u8>>, ClientError> {
-    match login.client().real_path(&login.wire(path)).await {
-        Ok(found) => Ok(Some(found.to_vec())),
-        Err(ClientError::Status { .. }) => Ok(None),
-        Err(error) => Err(error),
-    }
+pub(super) async fn real(
+    login: &SftpLogin,
+    path: &RemotePath,
+) -> Result<Option<Vec<u8>>, ClientError> {
+    Ok(login.client().real_path(&login.wire(path)).await?.map(|found| found.to_vec()))
 }
 
 /// Whether `path` is `folder` or lies below it.

@@ -6,9 +6,12 @@ use std::collections::{HashSet, VecDeque};
 use std::hash::BuildHasher;
 
 use futures_util::future::join_all;
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
-use super::client::{Client, ClientError};
+use super::client::{Client, ClientError, PageAnswer};
+use super::entry_names::{kind, own_name, without_mark};
+use super::links::real;
 use super::login::{SftpLogin, remote_file};
 use super::packet::{Attributes, FileKind, Malformed, PacketEntry, status};
 use super::requests::Ticket;
@@ -30,6 +33,8 @@ const LINES: u64 = 256;
 const MOST_UNKNOWN: usize = 100_000;
 /// So many of them are tried out at once.
 const TRIED_TOGETHER: usize = 8;
+/// So many entries are described at once: a page may hold all of a large folder.
+const DESCRIBED_TOGETHER: usize = 256;
 
 /// How many questions are under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,6 +115,8 @@ struct FolderReading<'a> {
     lines: u64,
     /// What the server does not tell the kind of.
     unknown: Vec<(RemotePath, Attributes)>,
+    /// Where the folder really is, if the server tells, once an entry's name calls for it.
+    real: OnceCell<Option<Vec<u8>>>,
 }
 
 impl<'a> FolderReading<'a> {
@@ -131,6 +138,7 @@ impl<'a> FolderReading<'a> {
             repeated: 0,
             lines: 0,
             unknown: Vec::new(),
+            real: OnceCell::new(),
         }
     }
 
@@ -153,8 +161,12 @@ impl<'a> FolderReading<'a> {
             let entries = client.entries(&mut page).await;
             pace.waited(begun.elapsed(), client.received().saturating_sub(before))?;
             let entries = match entries {
-                Ok(Some(entries)) => entries,
-                Ok(None) => return rest(client, pages, ListingEnd::Whole).await,
+                Ok(PageAnswer::Entries(entries)) => entries,
+                Ok(PageAnswer::End) => return rest(client, pages, ListingEnd::Whole).await,
+                Ok(PageAnswer::NoSuchFile(error)) => {
+                    let end = rest(client, pages, ListingEnd::Whole).await?;
+                    return self.ended_by_no_such_file(error).await.map(|()| end);
+                }
                 Err(error @ ClientError::Status { code: status::FAILURE, .. }) => {
                     return rest(client, pages, ListingEnd::Failed(error)).await;
                 }
@@ -169,6 +181,18 @@ impl<'a> FolderReading<'a> {
             self.tell(entries, visit).await?;
             // A task that polls this may have what was found taken before it goes on.
             tokio::task::yield_now().await;
+        }
+    }
+
+    /// Some servers open folders that are not there, and tell so when they are asked for entries.
+    async fn ended_by_no_such_file(&self, error: ClientError) -> Result<(), ClientError> {
+        if self.names.count > 0 {
+            return Ok(());
+        }
+        match self.login.client().stat(&self.login.wire(self.dir)).await {
+            Err(ClientError::Status { code: status::NO_SUCH_FILE, .. }) => Err(error),
+            Ok(_) | Err(ClientError::Status { .. }) => Ok(()),
+            Err(lost) => Err(lost),
         }
     }
 
@@ -213,16 +237,19 @@ impl<'a> FolderReading<'a> {
         entries: Vec<PacketEntry>,
         visit: &mut (dyn FnMut(Listed) + Send),
     ) -> Result<(), ClientError> {
-        let described = entries.into_iter().map(|entry| describe(self.login, self.dir, entry));
-        for described in join_all(described).await {
-            match described? {
-                DescribedEntry::Nothing => self.lines += 1,
-                DescribedEntry::Told(listed) => visit(listed),
-                DescribedEntry::Link(listed, note) => {
-                    visit(listed);
-                    note.into_iter().for_each(|note| visit(Listed::Aside(Aside::Note(note))));
+        let mut entries = entries.into_iter();
+        while entries.len() > 0 {
+            let some = entries.by_ref().take(DESCRIBED_TOGETHER);
+            for described in join_all(some.map(|entry| self.describe(entry))).await {
+                match described? {
+                    DescribedEntry::Nothing => self.lines += 1,
+                    DescribedEntry::Told(listed) => visit(listed),
+                    DescribedEntry::Link(listed, note) => {
+                        visit(listed);
+                        note.into_iter().for_each(|note| visit(Listed::Aside(Aside::Note(note))));
+                    }
+                    DescribedEntry::Unknown(path, told) => self.unknown.push((path, told)),
                 }
-                DescribedEntry::Unknown(path, attributes) => self.unknown.push((path, attributes)),
             }
         }
         if self.lines >= LINES {
@@ -274,6 +301,56 @@ impl<'a> FolderReading<'a> {
         }
         Ok(())
     }
+
+    /// An entry as the contract has it; asks again where the listing does not tell the kind.
+    async fn describe(&self, entry: PacketEntry) -> Result<DescribedEntry, ClientError> {
+        let login = self.login;
+        let mut name = own_name(&login.wire(self.dir), without_mark(&entry));
+        if name.contains(&b'/')
+            && let Some(real) = self.real.get_or_try_init(|| real(login, self.dir)).await?
+        {
+            name = own_name(real, name);
+        }
+        let line = &entry.long_name;
+        let is_folder = kind(&entry.attributes, line) == Some(FileKind::Directory);
+        let is_itself = name.is_empty() && is_folder;
+        if name == b"." || name == b".." || is_itself {
+            return Ok(DescribedEntry::Nothing);
+        }
+        if name.is_empty() {
+            let line: String = printable(line).chars().take(160).collect();
+            return Ok(DescribedEntry::Told(Listed::Unparsed(format!(
+                "an entry without a name: `{line}`"
+            ))));
+        }
+        let path = self.dir.join(name);
+        if name.contains(&b'/') {
+            return Ok(DescribedEntry::Told(Listed::Unreachable(path, "its name holds a slash")));
+        }
+        if name.contains(&0) {
+            return Ok(DescribedEntry::Told(Listed::Unreachable(
+                path,
+                "its name holds a NUL byte",
+            )));
+        }
+        let mut attributes = entry.attributes;
+        if attributes.kind().is_none() {
+            match login.client().lstat(&login.wire(&path)).await {
+                Ok(told) => attributes = told,
+                // What was listed is told; reading it shows whether it has gone or may not be read.
+                Err(ClientError::Status { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(match kind(&attributes, line) {
+            Some(FileKind::Symlink) if let Some(links) = &login.links => {
+                let (listed, note) = links.followed(login, path).await?;
+                DescribedEntry::Link(listed, note)
+            }
+            Some(kind) => DescribedEntry::Told(of_kind(kind, path, &attributes)),
+            None => DescribedEntry::Unknown(path, attributes),
+        })
+    }
 }
 
 /// The answers to the questions that are still under way when an end has come: entries among them
@@ -286,7 +363,9 @@ async fn rest(
     let mut mixed = None;
     for mut page in pages {
         match client.entries(&mut page).await {
-            Ok(Some(entries)) if !entries.is_empty() && !left_out!("answers-drained") => {
+            Ok(PageAnswer::Entries(entries))
+                if !entries.is_empty() && !left_out!("answers-drained") =>
+            {
                 mixed = Some("the server told its end before some of the entries")
             }
             Ok(_) | Err(ClientError::Status { .. }) => {}
@@ -308,68 +387,6 @@ enum DescribedEntry {
     Link(Listed, Option<&'static str>),
     /// The server does not tell what it is.
     Unknown(RemotePath, Attributes),
-}
-
-/// An entry as the contract has it; asks again where the listing does not tell the kind.
-async fn describe(
-    login: &SftpLogin,
-    dir: &RemotePath,
-    entry: PacketEntry,
-) -> Result<DescribedEntry, ClientError> {
-    let name = own_name(&login.wire(dir), without_mark(&entry));
-    if name == b"." || name == b".." {
-        return Ok(DescribedEntry::Nothing);
-    }
-    if name.is_empty() {
-        let line: String = printable(&entry.long_name).chars().take(160).collect();
-        return Ok(DescribedEntry::Told(Listed::Unparsed(format!(
-            "an entry without a name: `{line}`"
-        ))));
-    }
-    let path = dir.join(name);
-    if name.contains(&b'/') {
-        return Ok(DescribedEntry::Told(Listed::Unreachable(path, "its name holds a slash")));
-    }
-    if name.contains(&0) {
-        return Ok(DescribedEntry::Told(Listed::Unreachable(path, "its name holds a NUL byte")));
-    }
-    let mut attributes = entry.attributes;
-    if attributes.kind().is_none() {
-        match login.client().lstat(&login.wire(&path)).await {
-            Ok(told) => attributes = told,
-            // What was listed is told; reading it shows whether it has gone or may not be read.
-            Err(ClientError::Status { .. }) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    let kind = attributes.kind().or_else(|| kind_of_line(&entry.long_name));
-    Ok(match kind {
-        Some(FileKind::Symlink) if let Some(links) = &login.links => {
-            let (listed, note) = links.followed(login, path).await?;
-            DescribedEntry::Link(listed, note)
-        }
-        Some(kind) => DescribedEntry::Told(of_kind(kind, path, &attributes)),
-        None => DescribedEntry::Unknown(path, attributes),
-    })
-}
-
-/// The name of an entry in the folder that the server knows by `dir`: some name entries by their
-/// whole path.
-fn own_name<'a>(dir: &[u8], name: &'a [u8]) -> &'a [u8] {
-    let dir = dir.strip_suffix(b"/").unwrap_or(dir);
-    let own = name.strip_prefix(dir).and_then(|rest| rest.strip_prefix(b"/"));
-    match own {
-        Some(own) if !own.is_empty() && !own.contains(&b'/') => own,
-        _ => name,
-    }
-}
-
-/// The name of an entry without the slash behind it, by which gateways over object stores mark
-/// their folders.
-fn without_mark(entry: &PacketEntry) -> &[u8] {
-    let kind = entry.attributes.kind().or_else(|| kind_of_line(&entry.long_name));
-    let unmarked = entry.name.strip_suffix(b"/").filter(|_| kind == Some(FileKind::Directory));
-    unmarked.unwrap_or(&entry.name)
 }
 
 fn of_kind(kind: FileKind, path: RemotePath, attributes: &Attributes) -> Listed {
@@ -406,58 +423,5 @@ async fn tried(
             "the server does not tell whether it is a file or a folder, and opens it as neither",
         )),
         Err(error) => Err(error),
-    }
-}
-
-/// What the line `drwxr-xr-x …` says, for servers that send no permission bits.
-fn kind_of_line(line: &[u8]) -> Option<FileKind> {
-    let letters = line.get(1..10)?;
-    if !letters.iter().all(|letter| b"rwxsStT-".contains(letter)) {
-        return None;
-    }
-    match line[0] {
-        b'-' => Some(FileKind::Regular),
-        b'd' => Some(FileKind::Directory),
-        b'l' => Some(FileKind::Symlink),
-        b'b' | b'c' | b'p' | b's' => Some(FileKind::Special),
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_slash_behind_the_name_of_a_folder_is_no_part_of_it() {
-        for (name, line, own) in [
-            ("sub/", "drwxr-xr-x 1 u g 0 Jan 1 2024 sub/", "sub"),
-            ("/out/sub/", "drwxr-xr-x 1 u g 0 Jan 1 2024 sub/", "sub"),
-            ("sub", "drwxr-xr-x 1 u g 0 Jan 1 2024 sub", "sub"),
-            ("a.csv/", "-rw-r--r-- 1 u g 0 Jan 1 2024 a.csv/", "a.csv/"),
-            ("a/b/", "drwxr-xr-x 1 u g 0 Jan 1 2024 a/b/", "a/b"),
-        ] {
-            let entry = PacketEntry {
-                name: name.into(),
-                long_name: line.into(),
-                attributes: Attributes::default(),
-            };
-            assert_eq!(own_name(b"/out", without_mark(&entry)), own.as_bytes(), "{name}");
-        }
-    }
-
-    #[test]
-    fn names_come_with_and_without_their_folder() {
-        for (dir, name, own) in [
-            ("/out", "a.csv", "a.csv"),
-            ("/out", "/out/a.csv", "a.csv"),
-            ("/", "/a.csv", "a.csv"),
-            ("/out/", "/out/.", "."),
-            ("/out", "/else/a.csv", "/else/a.csv"),
-            ("/out", "/out/", "/out/"),
-            ("/out", "/out/sub/a.csv", "/out/sub/a.csv"),
-        ] {
-            assert_eq!(own_name(dir.as_bytes(), name.as_bytes()), own.as_bytes(), "{name}");
-        }
     }
 }

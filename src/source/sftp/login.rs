@@ -8,6 +8,7 @@ use time::{Duration, OffsetDateTime};
 use super::client::{Client, ClientError};
 use super::link_memory::FollowedLinks;
 use super::packet::{Attributes, status};
+use super::refusal::is_in_use;
 use super::transport::SftpConnection;
 use crate::model::failure::{Class, Failure};
 use crate::model::{ModifiedTime, RemoteFile, RemotePath};
@@ -52,6 +53,10 @@ impl SftpLogin {
     pub fn wire(&self, path: &RemotePath) -> Vec<u8> {
         match (&self.home, path.as_bytes()) {
             (Some(home), b"/~") => home.to_vec(),
+            // Some servers take `./` before a path for a part of it.
+            (Some(home), bytes) if home.as_ref() == b"." && bytes.starts_with(b"/~/") => {
+                bytes[3..].to_vec()
+            }
             (Some(home), bytes) if bytes.starts_with(b"/~/") => {
                 let home: &[u8] = home.strip_suffix(b"/").unwrap_or(home);
                 [home, &bytes[2..]].concat()
@@ -81,11 +86,7 @@ pub(crate) fn remote_file(path: RemotePath, attributes: &Attributes) -> RemoteFi
     let latest = OffsetDateTime::now_utc() + Duration::days(50 * 365);
     let modified =
         attributes.modified.and_then(|seconds| ModifiedTime::from_unix(i64::from(seconds)));
-    RemoteFile {
-        path,
-        size: attributes.size,
-        modified: modified.filter(|modified| modified.at < latest),
-    }
+    RemoteFile::told(path, attributes.size, modified.filter(|modified| modified.at < latest))
 }
 
 /// The one place that says what a client's error means to the contract.
@@ -102,7 +103,10 @@ pub fn fail(op: Op, address: &str, error: ClientError) -> SourceError {
             let class = fail(op, address, ClientError::clone(reason)).class();
             return SourceError::new(op, address, class, error).transient(true).spoiling();
         }
-        ClientError::Broken(_) | ClientError::Folder(_) => Class::Protocol,
+        ClientError::Broken(_) | ClientError::Version(_) | ClientError::Folder(_) => {
+            Class::Protocol
+        }
+        ClientError::Status { told, .. } if is_in_use(*told) => Class::Busy,
         ClientError::Status { code, .. } => match *code {
             status::NO_SUCH_FILE => Class::NotFound,
             status::PERMISSION_DENIED => Class::Permission,

@@ -8,6 +8,7 @@ pub mod certificate;
 pub mod client;
 pub mod distance;
 pub mod driver;
+mod entry_names;
 pub mod frames;
 pub mod greeting;
 mod habits;

@@ -19,6 +19,7 @@ pub mod status {
     pub const NO_SUCH_FILE: u32 = 2;
     pub const PERMISSION_DENIED: u32 = 3;
     pub const FAILURE: u32 = 4;
+    pub(crate) const BAD_MESSAGE: u32 = 5;
     pub(crate) const NO_CONNECTION: u32 = 6;
     pub(crate) const CONNECTION_LOST: u32 = 7;
     pub const OP_UNSUPPORTED: u32 = 8;
@@ -47,6 +48,9 @@ mod kind {
     pub(crate) const EXTENDED: u8 = 200;
     pub(crate) const EXTENDED_REPLY: u8 = 201;
 }
+
+/// The most entries of one packet: an entry takes more memory than it has bytes.
+const MOST_ENTRIES: usize = 1_000_000;
 
 /// The flag of OPEN that asks for reading.
 pub(crate) const OPEN_READ: u32 = 1;
@@ -84,14 +88,15 @@ pub enum FileKind {
 }
 
 impl Attributes {
-    /// What the kind bits say; `None` when there are none.
+    /// What the kind bits say; `None` when there are none, or such as no system has.
     pub(crate) fn kind(&self) -> Option<FileKind> {
         match self.permissions? & 0o170_000 {
-            0 => None,
             0o100_000 => Some(FileKind::Regular),
             0o040_000 => Some(FileKind::Directory),
             0o120_000 => Some(FileKind::Symlink),
-            _ => Some(FileKind::Special),
+            // Pipes, devices, sockets, and the doors of Solaris.
+            0o010_000 | 0o020_000 | 0o060_000 | 0o140_000 | 0o150_000 => Some(FileKind::Special),
+            _ => None,
         }
     }
 
@@ -353,8 +358,9 @@ impl PacketReply {
         let reply = match kind {
             kind::VERSION => {
                 let mut extensions = Vec::new();
-                while !from.is_empty() {
-                    extensions.push((string(from)?, string(from)?));
+                // What cannot be read of them is not used: the version is there.
+                while let (Ok(name), Ok(value)) = (string(from), string(from)) {
+                    extensions.push((name, value));
                 }
                 return Ok((0, PacketReply::Version { version: id, extensions }));
             }
@@ -369,6 +375,9 @@ impl PacketReply {
                 // The count is a claim: the list grows only as entries are found.
                 let mut entries = Vec::new();
                 for _ in 0..number(from)? {
+                    if entries.len() == MOST_ENTRIES {
+                        return Err(Malformed("a packet of too many names"));
+                    }
                     entries.push(PacketEntry {
                         name: string(from)?,
                         long_name: string(from)?,
@@ -383,6 +392,11 @@ impl PacketReply {
         };
         Ok((id, reply))
     }
+}
+
+/// Whether a packet's body begins as one of names does.
+pub(crate) fn holds_names(body: &[u8]) -> bool {
+    body.first() == Some(&kind::NAME)
 }
 
 /// The id of a packet's body, without decoding the rest.

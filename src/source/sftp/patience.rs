@@ -16,13 +16,13 @@ pub(crate) struct Patience {
     /// Bytes received when some were last seen to arrive, and when that was.
     seen: u64,
     since: Instant,
-    /// With more bytes received than this, others were served instead of us.
+    /// With more bytes of whole packets than this, others were served instead of us.
     most: u64,
 }
 
 impl Patience {
-    /// A wait that begins `now`, with so many bytes `received`; beyond `most` of them we were
-    /// passed over.
+    /// A wait that begins `now`, with so many bytes `received`; beyond `most` of them in whole
+    /// packets we were passed over.
     pub fn new(stall: Duration, now: Instant, received: u64, most: u64) -> Self {
         Self { stall, begun: now, seen: received, since: now, most }
     }
@@ -34,11 +34,11 @@ impl Patience {
 
     /// Whether it is over: nothing came for the stall timeout, or for as long everybody else was
     /// served.
-    pub fn is_over(&mut self, now: Instant, received: u64) -> bool {
+    pub fn is_over(&mut self, now: Instant, (received, delivered): (u64, u64)) -> bool {
         if received != self.seen {
             (self.seen, self.since) = (received, now);
         }
-        now - self.since >= self.stall || received > self.most && now - self.begun >= self.stall
+        now - self.since >= self.stall || delivered > self.most && now - self.begun >= self.stall
     }
 }
 
@@ -53,7 +53,9 @@ mod tests {
         let mut patience = Patience::new(STALL, begun, 0, 1000);
         (1..)
             .zip(arrivals)
-            .map(|(n, received)| patience.is_over(begun + patience.step() * n, *received))
+            .map(|(n, received)| {
+                patience.is_over(begun + patience.step() * n, (*received, *received))
+            })
             .collect()
     }
 
@@ -64,6 +66,15 @@ mod tests {
         assert_eq!(over.iter().position(|over| *over), Some(8), "{over:?}");
         let over = looks(&[0; 12]);
         assert_eq!(over.iter().position(|over| *over), Some(7), "{over:?}");
+    }
+
+    #[test]
+    fn a_long_answer_that_is_on_its_way_is_no_answer_to_others() {
+        let begun = Instant::now();
+        let mut patience = Patience::new(STALL, begun, 0, 1000);
+        for n in 1..100 {
+            assert!(!patience.is_over(begun + patience.step() * n, (u64::from(n) * 400, 20)));
+        }
     }
 
     #[test]

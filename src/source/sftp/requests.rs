@@ -17,20 +17,58 @@ use super::limits::{self, SftpLimits};
 use super::packet::{self, PacketReply, Request};
 use super::refusal::ClientError;
 use crate::failpoint::left_out;
+use crate::model::printable;
+
+/// How much is kept of what a server's program writes beside the stream.
+const MOST_ASIDE: usize = 300;
 
 /// What the transport knows about its own end, told once the SFTP stream has ended.
 #[derive(Clone, Debug, Default)]
-pub struct LastWords(Arc<Mutex<Option<String>>>);
+pub struct LastWords(Arc<Mutex<SaidAtLast>>);
+
+#[derive(Debug, Default)]
+struct SaidAtLast {
+    words: Option<String>,
+    /// The end of what the server's program wrote beside the stream, and how it ended.
+    aside: Vec<u8>,
+    exit: Option<u32>,
+}
 
 impl LastWords {
     /// Keeps `words`, unless there are some.
     pub fn say(&self, words: impl Into<String>) {
-        lock(&self.0).get_or_insert_with(|| words.into());
+        lock(&self.0).words.get_or_insert_with(|| words.into());
     }
 
     /// What was said.
     pub fn heard(&self) -> Option<String> {
-        lock(&self.0).clone()
+        lock(&self.0).words.clone()
+    }
+
+    /// The server's program wrote `text` to its standard error.
+    pub(super) fn say_aside(&self, text: &[u8]) {
+        let aside = &mut lock(&self.0).aside;
+        aside.extend_from_slice(text);
+        aside.drain(..aside.len().saturating_sub(MOST_ASIDE));
+    }
+
+    /// The server's program ended with this status.
+    pub(super) fn exited(&self, status: u32) {
+        lock(&self.0).exit = Some(status);
+    }
+
+    /// What is told of a stream that the server ended: what was said, or else `otherwise` with what
+    /// its program left behind.
+    pub(super) fn closed(&self, otherwise: &str) -> String {
+        let said = lock(&self.0);
+        if let Some(words) = &said.words {
+            return words.clone();
+        }
+        let exit = said.exit.filter(|status| *status != 0);
+        let exit = exit.map(|status| format!("; its program ended with status {status}"));
+        let aside = said.aside.trim_ascii();
+        let aside = (!aside.is_empty()).then(|| format!("; it says `{}`", printable(aside)));
+        format!("{otherwise}{}{}", exit.unwrap_or_default(), aside.unwrap_or_default())
     }
 }
 
@@ -38,6 +76,8 @@ impl LastWords {
 pub struct PendingRequests {
     outbox: mpsc::UnboundedSender<Bytes>,
     received: Arc<AtomicU64>,
+    /// Bytes of whole packets.
+    delivered: AtomicU64,
     /// What the server allows, as far as is known by now.
     pub limits: SftpLimits,
     state: Mutex<RequestState>,
@@ -131,7 +171,7 @@ impl PendingRequests {
         limits: SftpLimits,
     ) -> Self {
         let (state, opened) = (Mutex::default(), Notify::new());
-        Self { outbox, received, limits, state, opened }
+        Self { outbox, received, delivered: AtomicU64::new(0), limits, state, opened }
     }
 
     fn state(&self) -> MutexGuard<'_, RequestState> {
@@ -141,6 +181,11 @@ impl PendingRequests {
     /// Bytes received so far.
     pub fn received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
+    }
+
+    /// Bytes received so far, and those of them that were whole packets.
+    pub(super) fn progress(&self) -> (u64, u64) {
+        (self.received(), self.delivered.load(Ordering::Relaxed))
     }
 
     /// How many requests have no answer yet.
@@ -213,6 +258,7 @@ impl PendingRequests {
     /// An answer nobody waits for any more (a dropped read, a CLOSE) is dropped.
     fn deliver(&self, body: Bytes) -> Result<(), ClientError> {
         let id = packet::peek_id(&body)?;
+        self.delivered.fetch_add(body.len() as u64, Ordering::Relaxed);
         let mut state = self.state();
         let Some(waiter) = state.waiting.remove(&id) else { return Ok(()) };
         state.overtakes |= state.waiting.first_key_value().is_some_and(|(first, _)| *first < id);
@@ -239,8 +285,9 @@ impl PendingRequests {
             }
             ReplyWaiter::Nobody(_) => {}
             ReplyWaiter::Limits(asked) => {
-                let told = match PacketReply::decode(body)?.1 {
-                    PacketReply::Extended(told) => Some(told),
+                // Whatever else is answered tells nothing.
+                let told = match PacketReply::decode(body) {
+                    Ok((_, PacketReply::Extended(told))) => Some(told),
                     _ => None,
                 };
                 self.limits.learn(told, asked.elapsed());
@@ -294,7 +341,7 @@ impl PendingRequests {
             id,
             pending: self.clone(),
             answer,
-            received_before: self.received(),
+            delivered_before: self.progress().1,
             opens: matches!(request, Request::Open { .. } | Request::OpenDir { .. }),
         }
     }
@@ -307,8 +354,8 @@ pub struct Ticket {
     pending: Arc<PendingRequests>,
     /// The answer, when it has come.
     pub answer: oneshot::Receiver<Bytes>,
-    /// Bytes received when it was sent.
-    pub received_before: u64,
+    /// Bytes of whole packets that had come when it was sent.
+    pub delivered_before: u64,
     opens: bool,
 }
 
@@ -396,11 +443,7 @@ pub(crate) async fn receive_all(
                 Err(ClientError::Broken(malformed)) => break malformed.to_string(),
                 Err(error) => return pending.fail(error),
             },
-            Ok(None) => {
-                break last_words
-                    .heard()
-                    .unwrap_or_else(|| "the server closed the SFTP channel".into());
-            }
+            Ok(None) => break last_words.closed("the server closed the SFTP channel"),
             Err(error) if error.kind() == io::ErrorKind::InvalidData => break error.to_string(),
             Err(error) => break last_words.heard().unwrap_or_else(|| error.to_string()),
         }

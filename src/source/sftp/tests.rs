@@ -14,6 +14,8 @@ mod late_opens;
 mod lies;
 mod logging_in;
 mod many_requests;
+mod odd;
+mod peers;
 mod ways;
 
 use super::driver::DRIVER;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use russh::client::{self, Handle, Msg};
 use russh::{ChannelMsg, ChannelOpenFailure, ChannelStream, Disconnect};
@@ -24,8 +25,9 @@ use crate::model::{Secret, printable};
 use crate::runtime::name_service;
 use crate::source::finding::{Finding, Tell, resolved, text_setting};
 use crate::source::proxy::{self, Proxy};
+use crate::source::sftp::habits::LoginPresence;
 use crate::source::sftp::open_error::OpenError;
-use crate::source::sftp::watcher::{SftpWatch, Watcher};
+use crate::source::sftp::watcher::{SftpNotes, SftpWatch, Watcher};
 
 /// Key exchange and login together. Servers that need longer are as good as down (sshd itself gives
 /// 120 s).
@@ -87,6 +89,7 @@ pub struct SftpConnection {
     pub client: Client,
     handle: Option<Handle<Watcher>>,
     way: Option<JumpLogin>,
+    _presence: LoginPresence,
 }
 
 impl Drop for SftpConnection {
@@ -117,14 +120,17 @@ pub(crate) struct LoggedIn {
     pub handle: Handle<Watcher>,
     watch: SftpWatch,
     way: Option<JumpLogin>,
+    presence: LoginPresence,
 }
 
 /// Connects, checks the host key, logs in, opens the SFTP channel, and tells of each.
 pub(crate) async fn open(target: &Target, tell: Tell<'_>) -> Result<SftpConnection, OpenError> {
-    let LoggedIn { handle, watch, way } = logged_in(target, tell).await?;
+    let LoggedIn { handle, watch, way, presence } = logged_in(target, tell).await?;
     let limit = LOGIN_TIMEOUT.min(target.terms.stall);
     match timeout(limit, open_channel(target, &handle, &watch)).await {
-        Ok(client) => Ok(SftpConnection { client: client?, handle: Some(handle), way }),
+        Ok(client) => {
+            Ok(SftpConnection { client: client?, handle: Some(handle), way, _presence: presence })
+        }
         Err(_) => Err(OpenError::login(Class::Stalled, too_slow("the SFTP channel", limit))),
     }
 }
@@ -174,16 +180,19 @@ pub(crate) async fn logged_in(target: &Target, tell: Tell<'_>) -> Result<LoggedI
                 // The reason is known a moment after the end.
                 drop(timeout(Duration::from_secs(1), &mut handle).await);
             }
-            return Err(login_failure(error, &watch));
+            return Err(login_failure(error, &watch, target.terms.learned.inside()));
         }
         // The credential may be on its way to a refusal, so it is not shown again in this run.
         Err(_) => {
-            return Err(
-                OpenError::login(Class::Stalled, too_slow("the login", limit)).not_transient()
-            );
+            let cause = too_slow("the login", limit) + "; a password that has expired shows so";
+            let failure = OpenError::login(Class::Stalled, watch.with_banner(cause));
+            return Err(match target.terms.learned.inside() {
+                0 => failure.not_transient(),
+                _ => failure,
+            });
         }
     }
-    Ok(LoggedIn { handle, watch, way })
+    Ok(LoggedIn { handle, watch, way, presence: target.terms.learned.enters() })
 }
 
 fn too_slow(what: &str, limit: Duration) -> String {
@@ -294,9 +303,15 @@ async fn open_channel(
     // reads over it.
     let begun = Instant::now();
     channel.data(&Client::greeting()[..]).await.map_err(|error| channel_failure(error, watch))?;
+    let mut already = Bytes::new();
     loop {
         match channel.wait().await {
             Some(ChannelMsg::Success) => break,
+            // Some serve without saying so, or before they do.
+            Some(ChannelMsg::Data { data }) => {
+                already = data;
+                break;
+            }
             Some(ChannelMsg::Failure) => {
                 return Err(OpenError::login(Class::Protocol, refused_sftp(target)).not_transient());
             }
@@ -304,17 +319,18 @@ async fn open_channel(
             None => {
                 return Err(OpenError::login(
                     Class::Busy,
-                    watch.ended("the server closed the channel"),
+                    watch.last_words.closed("the server closed the channel"),
                 ));
             }
         }
     }
-    Client::greeted(channel.into_stream(), begun, target.terms.clone(), watch.last_words.clone())
-        .await
-        .map_err(|error| match error {
+    let (terms, last_words) = (target.terms.clone(), watch.last_words.clone());
+    Client::greeted(channel.into_stream(), &already, begun, terms, last_words).await.map_err(
+        |error| match error {
             ClientError::Stalled(_) => OpenError::login(Class::Stalled, error),
             _ => OpenError::login(Class::Protocol, error),
-        })
+        },
+    )
 }
 
 fn refused_sftp(target: &Target) -> &'static str {
@@ -343,10 +359,26 @@ fn handshake_failure(error: russh::Error, watch: &SftpWatch) -> OpenError {
     }
 }
 
-fn login_failure(error: AuthError, watch: &SftpWatch) -> OpenError {
-    let said_no = watch.notes().about_login;
+/// Why a login failed while so many others of the same credential are `inside`.
+fn login_failure(error: AuthError, watch: &SftpWatch, inside: usize) -> OpenError {
+    let SftpNotes { about_login: said_no, is_full, is_broken, .. } = *watch.notes();
     match error {
-        AuthError::Refused(_) => OpenError::login(Class::Auth, error),
+        // The credential is good at this moment, so this is about how many logins there may be.
+        AuthError::Refused(_) | AuthError::Ended { after_credential: true } if inside > 0 => {
+            let cause = watch.ended(&error.to_string());
+            let cause = format!("{cause}; {inside} logins are in, and no more may be");
+            OpenError::login(Class::Busy, cause)
+        }
+        AuthError::Refused(_) => {
+            OpenError::login(Class::Auth, watch.with_banner(error.to_string()))
+        }
+        AuthError::Ended { .. } if is_full => {
+            OpenError::login(Class::Busy, watch.ended("the server has no room for this login"))
+        }
+        AuthError::Ended { .. } if is_broken => {
+            OpenError::login(Class::Protocol, watch.ended("the server broke the rules of SSH"))
+                .not_transient()
+        }
         AuthError::Ended { after_credential: true } if said_no => OpenError::login(
             Class::Auth,
             watch.ended("the server ended the connection over the credential"),
@@ -377,6 +409,9 @@ fn channel_failure(error: russh::Error, watch: &SftpWatch) -> OpenError {
                 .not_transient()
         }
         russh::Error::ChannelOpenFailure(_) => OpenError::login(Class::Busy, error),
+        _ if watch.notes().is_full => {
+            OpenError::login(Class::Busy, watch.ended("the server has no room for this login"))
+        }
         _ => OpenError::login(
             Class::Connect,
             watch.ended("the server closed the connection after the login"),

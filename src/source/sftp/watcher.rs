@@ -3,15 +3,16 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use russh::Disconnect;
 use russh::client::{self, DisconnectReason};
 use russh::keys::{PublicKey, PublicKeyOrCertificate};
+use russh::{ChannelId, Disconnect};
 use tokio::time::Instant;
 
 use crate::model::failure::Class;
 use crate::model::printable;
 use crate::source::finding::Finding;
 use crate::source::sftp::greeting::FirstWords;
+use crate::source::sftp::handshake_reasons::{self, SshCause};
 use crate::source::sftp::host_key::{Distrust, Presented, SftpTrust};
 use crate::source::sftp::open_error::OpenError;
 use crate::source::sftp::requests::LastWords;
@@ -29,6 +30,23 @@ pub struct SftpNotes {
     pub presented: Option<Presented>,
     pub distrust: Option<Distrust>,
     pub about_login: bool,
+    /// Whether the server said on leaving that there are too many.
+    pub is_full: bool,
+    /// Whether the connection ended over what the server sent.
+    pub is_broken: bool,
+    /// What the server showed last to those who log in.
+    pub banner: Option<String>,
+}
+
+/// How much of a banner is told.
+const MOST_BANNER: usize = 200;
+
+/// Whether a server that left with these words has no room, rather than no liking for what it was
+/// shown.
+fn says_full(words: &str) -> bool {
+    let any = |some: &[&str]| some.iter().any(|word| words.contains(word));
+    any(&["too many", "maxim", "concurrent", "simultan", "limit", "exceed"])
+        && !any(&["fail", "attempt", "tries", "password", "credential"])
 }
 
 impl SftpWatch {
@@ -39,6 +57,15 @@ impl SftpWatch {
     /// What the server said on leaving, or else `otherwise`.
     pub fn ended(&self, otherwise: &str) -> String {
         self.last_words.heard().unwrap_or_else(|| otherwise.to_owned())
+    }
+
+    /// `text`, with what the server showed last to those who log in: some tell there why they
+    /// refuse.
+    pub(super) fn with_banner(&self, text: String) -> String {
+        match &self.notes().banner {
+            Some(banner) => format!("{text}; its banner says `{banner}`"),
+            None => text,
+        }
     }
 
     /// What the handshake that began at `start` showed of the server.
@@ -132,6 +159,37 @@ impl client::Handler for Watcher {
         })
     }
 
+    async fn auth_banner(
+        &mut self,
+        banner: &str,
+        _: &mut client::Session,
+    ) -> Result<(), russh::Error> {
+        let banner = printable(banner.trim().as_bytes()).chars().take(MOST_BANNER).collect();
+        self.watch.notes().banner = Some(banner).filter(|banner: &String| !banner.is_empty());
+        Ok(())
+    }
+
+    async fn extended_data(
+        &mut self,
+        _: ChannelId,
+        _: u32,
+        data: &[u8],
+        _: &mut client::Session,
+    ) -> Result<(), russh::Error> {
+        self.watch.last_words.say_aside(data);
+        Ok(())
+    }
+
+    async fn exit_status(
+        &mut self,
+        _: ChannelId,
+        status: u32,
+        _: &mut client::Session,
+    ) -> Result<(), russh::Error> {
+        self.watch.last_words.exited(status);
+        Ok(())
+    }
+
     async fn disconnected(
         &mut self,
         reason: DisconnectReason<russh::Error>,
@@ -141,11 +199,16 @@ impl client::Handler for Watcher {
                 let message =
                     printable(info.message.trim().as_bytes()).chars().take(300).collect::<String>();
                 let lower = message.to_lowercase();
-                self.watch.notes().about_login =
+                let is_full =
+                    matches!(info.reason_code, Disconnect::TooManyConnections) || says_full(&lower);
+                let about_login =
                     matches!(
                         info.reason_code,
                         Disconnect::NoMoreAuthMethodsAvailable | Disconnect::IllegalUserName
                     ) || ["auth", "password", "login"].iter().any(|word| lower.contains(word));
+                let mut notes = self.watch.notes();
+                (notes.is_full, notes.about_login) = (is_full, about_login && !is_full);
+                drop(notes);
                 self.watch
                     .last_words
                     .say(format!("the server disconnected: {message} ({:?})", info.reason_code));
@@ -157,8 +220,35 @@ impl client::Handler for Watcher {
                     .last_words
                     .say("the server refuses the credential, and accepts nothing else");
             }
-            DisconnectReason::Error(error) => self.watch.last_words.say(error.to_string()),
+            DisconnectReason::Error(error) => {
+                let told = handshake_reasons::of(&error);
+                self.watch.notes().is_broken = told.cause == SshCause::Server;
+                self.watch.last_words.say(match told.cause {
+                    SshCause::Server => told.text,
+                    SshCause::Ended | SshCause::Here => error.to_string(),
+                });
+            }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_is_full_is_no_refused_credential() {
+        for (words, is_full) in [
+            ("too many logins for user u", true),
+            ("maximum number of concurrent sessions reached", true),
+            ("user limit exceeded, authentication is not possible now", true),
+            ("too many authentication failures", false),
+            ("maximum login attempts exceeded", false),
+            ("password retries exceeded", false),
+            ("user unknown", false),
+        ] {
+            assert_eq!(says_full(words), is_full, "{words}");
+        }
     }
 }

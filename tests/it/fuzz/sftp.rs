@@ -111,9 +111,8 @@ async fn talk(stream: DuplexStream) -> Result<(), ClientError> {
     let client =
         Client::start(stream, SessionTerms::new(STALL, MinimumRate::default()), Default::default())
             .await?;
-    super::printable(
-        &String::from_utf8_lossy(&client.real_path(b".").await?).escape_default().to_string(),
-    );
+    let home = client.real_path(b".").await?.unwrap_or_default();
+    super::printable(&String::from_utf8_lossy(&home).escape_default().to_string());
     for step in 0..2 {
         if let Err(error) = client.lstat(b"/a").await {
             super::printable(&error.to_string());

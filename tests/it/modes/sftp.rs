@@ -179,6 +179,21 @@ fn s09_sizes_that_are_lies() {
 }
 
 #[test]
+fn s09_sizes_that_no_file_has() {
+    let huge = |size: usize| DemoSftpFault::LieSize(i64::MAX - i64::try_from(size).unwrap());
+    // As large as can be told, three times: more than can be counted.
+    let stage = sftp(
+        DemoSftpScript::default()
+            .always("a.bin", huge(300_000))
+            .always("b.txt", huge(5))
+            .always("c.txt", huge(7)),
+    );
+    Trial::of(&stage, &stage.lines()).run().is("exit 1: listed 3, failed 3 [truncated]");
+    // -1, of a server that knows no size.
+    always(DemoSftpFault::LieSize(i64::MAX), "exit 0: listed 3, ingested 3");
+}
+
+#[test]
 fn s10_neither_size_nor_time() {
     // Nothing is known of the entry: neither that it is a file. It is told of, or taken; never
     // silently left.

@@ -94,7 +94,11 @@ async fn a_server_of_version_2_has_no_words_in_its_status() {
     assert_eq!(read_from(2, Duration::ZERO, answer).await.expect("it is read"), 6);
     for version in [1, 4] {
         let refused = read_from(version, Duration::ZERO, |_, _| None).await;
-        assert!(refused.expect_err("another protocol").to_string().contains("SFTP version 3"));
+        let refused = refused.expect_err("another protocol").to_string();
+        assert_eq!(
+            refused,
+            format!("the server speaks version {version} of SFTP, and this program version 3")
+        );
     }
 }
 
