@@ -125,11 +125,12 @@ async fn with_work(
     let mut report = std::mem::take(&mut survey.report);
     events::surveyed(&report);
     given_names::give_back(pass, &mut survey, &mut report).await;
-    steps::finish_after(pass, std::mem::take(&mut survey.after), &mut report).await;
+    // What leaves is recorded last: a file that comes back must be known to have left.
     for (file, known) in std::mem::take(&mut survey.relisted) {
         let known = alike::uncompared(pass, &file.path, known);
         steps::note(&mut report, pass.ledger.ingested(&file, &known, 0, 0).await);
     }
+    steps::finish_after(pass, std::mem::take(&mut survey.after), &mut report).await;
     std::mem::take(&mut survey.still_shown).forget_others(pass, &mut report).await;
     leave_all(pass, &mut report).await;
     let of_pieces = survey.transfers.iter().chain(survey.unsettled.iter());

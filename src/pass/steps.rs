@@ -215,11 +215,12 @@ async fn work(pass: &Arc<Pass>, mut survey: Survey, report: &mut SourceReport) {
             return give_up(pass, survey.unsettled.iter(), &not_writable(), report).await;
         }
     }
-    finish_after(pass, survey.after, report).await;
+    // What leaves is recorded last: a file that comes back must be known to have left.
     for (file, known) in survey.relisted {
         let known = alike::uncompared(pass, &file.path, known);
         note(report, pass.ledger.ingested(&file, &known, 0, 0).await);
     }
+    finish_after(pass, survey.after, report).await;
     let read = (time::OffsetDateTime::now_utc(), tokio::time::Instant::now());
     let young = survey.unsettled.into_iter().collect();
     let mut settled = second_look::second_look(pass, young, survey.began, report).await;

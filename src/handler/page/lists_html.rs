@@ -140,7 +140,9 @@ pub fn month(frame: &Frame<'_>, month: &str, told: &DaysTold, days: &[time::Date
         }
         section aria-labelledby="days" {
             h2 #days { "Day by day" }
-            p.q.s data-utc { "What was expected is known of the last two months, days are those of UTC." }
+            p.q.s data-utc {
+                "What was expected is known of the last two months, days are those of UTC."
+            }
             div.wide tabindex="0" role="region" aria-label="The table of days" {
                 table {
                     caption.vh { "The days of the month" }

@@ -69,7 +69,9 @@ pub fn page(frame: &Frame<'_>, facts: &SourceFacts<'_>) -> String {
                 (expected::section(frame, facts.night, facts.expected))
                 @if !facts.came.is_empty() { (arrived(frame, facts.came)) }
             }
-            aside aria-label={ "About " (source.name) } { div.box { (about(source, facts.folder)) } }
+            aside aria-label={ "About " (source.name) } {
+                div.box { (about(source, facts.folder)) }
+            }
         }
         @if !facts.runs.is_empty() { (history(frame, facts.runs)) }
     };

@@ -77,3 +77,29 @@ async fn a_file_without_an_exact_time_is_read_though_an_earlier_run_stored_one_l
     let stored: Vec<_> = world.contents().into_iter().map(|(_, content)| content).collect();
     assert!(stored.contains(&Bytes::from("54321")), "{stored:?}");
 }
+
+/// Lists the file an hour later than it is, as a server does that tells its own time in summer.
+fn list_in_summer_time(world: &World, path: &str) {
+    let mut tree = world.server.tree();
+    let file = tree.files.get_mut(&RemotePath::from(path)).expect("it is there");
+    let listed = file.listed.expect("a time");
+    file.listed = Some(ModifiedTime::new(listed.at + time::Duration::HOUR, Precision::Minute));
+}
+
+#[tokio::test]
+async fn a_file_of_equal_size_and_time_that_comes_after_one_of_an_earlier_run_left_is_read() {
+    let world = World::new();
+    put(&world, "/a", "12345", Some(LONG_AGO));
+    assert_eq!(world.run().await.brief(), "ok: ingested 1");
+    let world = world.with(|source| source.after = After::Delete);
+    // The listing tells another time than before, so that the file is described and its new listed
+    // time is noted, and what the first run did not do is done.
+    list_in_summer_time(&world, "/a");
+    assert_eq!(world.run().await.brief(), "ok: unchanged 1");
+    assert!(world.server.tree().files.is_empty(), "it was removed");
+    put(&world, "/a", "54321", Some(LONG_AGO));
+    list_in_summer_time(&world, "/a");
+    assert_eq!(world.run().await.brief(), "ok: ingested 1");
+    let stored: Vec<_> = world.contents().into_iter().map(|(_, content)| content).collect();
+    assert!(stored.contains(&Bytes::from("54321")), "{stored:?}");
+}
