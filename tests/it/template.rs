@@ -125,6 +125,11 @@ fn nodes_of_names(node: tree_sitter::Node<'_>) -> Vec<tree_sitter::Node<'_>> {
 fn a_job_of_container_apps_is_described_in_bicep_with_names_that_exist() {
     let source = read("deploy/container-apps-job.bicep");
     assert_eq!(problems(&source), [] as [String; 0]);
+    // Freed memory is given back soon, wherever we say how the program is started.
+    for path in ["Dockerfile", "deploy/blobferry.service"] {
+        assert!(read(path).contains("MIMALLOC_PURGE_DELAY=10"), "{path}");
+    }
+    assert!(template().contains("MIMALLOC_PURGE_DELAY: '10'"));
     // The image starts a run by these words, and reads its settings there.
     let image = read("Dockerfile");
     let text = resource(&source, "job");

@@ -167,6 +167,9 @@ impl PageRun {
         for pass in &mut self.passes {
             pass.deferred_files = Vec::new();
             pass.notes = Vec::new();
+            pass.manifest = None;
+            pass.skipped_by_reason = BTreeMap::new();
+            pass.deferred_by_reason = BTreeMap::new();
             let mut kept: BTreeMap<String, usize> = BTreeMap::new();
             let source = &pass.source;
             pass.failures.retain(|failure| {
