@@ -3,7 +3,7 @@
 #   scripts/page-pictures.sh [--docs] [FOLDER]   pictures go to FOLDER; default: target/pages
 #   --docs       also puts the pictures of the documentation in place (docs/status-page*.png)
 #   BLOBFERRY=…  this binary instead of a debug build
-# Three partners are made up: one that is well, one with a file that cannot be read, one whose server is away.
+# Three partners are made up: one of which a file is missing, one with a file that cannot be read, one whose server is away.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -43,6 +43,11 @@ include = ["**"]
   name = "daily-ledger"
   files = ["daily/ledger_{yyyyMMdd}.csv"]
   by = "00:01"
+  [[source.expect]]
+  name = "daily-prices"
+  files = ["daily/prices_{yyyyMMdd}.csv"]
+  by = "00:01"
+  grace = "1m"
 
 [[source]]
 name = "fabrikam"
@@ -79,7 +84,7 @@ last=$(find "$world/stored/_blobferry/_runs" -name '*Z-*.json' | sort | tail -n 
 last=$(basename "$last" .json)
 month=$(date -u +%Y-%m)
 pages="{\"overview\":\"\",\"source\":\"/sources/fabrikam\",\"source-fine\":\"/sources/contoso\",\"run\":\"/runs/$last\",
-\"file\":\"/files/contoso$world/contoso/daily/sales_eu.csv\",\"search\":\"/files?q=sales\",\"search-none\":\"/files?q=nothing\",
+\"file\":\"/files/contoso$world/contoso/daily/sales_eu.csv\",\"search\":\"/files?q=sales\",\"search-none\":\"/files?q=nothing\",\"search-absent\":\"/files?q=ledger_20000101.csv\",
 \"sources\":\"/sources\",\"runs\":\"/runs\",\"month\":\"/months/$month\"}"
 settings() {
     printf '{"address":"%s","pages":%s,"chromium":"%s","tools":"%s","pictures":"%s","mutant":"%s"}' \

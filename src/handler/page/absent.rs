@@ -201,6 +201,8 @@ fn to_its_sender(
     let place = match root.trim_matches('/') {
         _ if known.address.is_empty() => "your server".to_owned(),
         "" => known.address.clone(),
+        // A folder has no server; some addresses end with the folder.
+        _ if known.address.starts_with("file:") => root.clone(),
         below if known.address.ends_with(below) => known.address.clone(),
         below => format!("/{below} at {}", known.address),
     };

@@ -242,6 +242,8 @@ fn row(frame: &Frame<'_>, feed: &ExpectedFeed) -> Markup {
                     span.q { (hint(&feed.lacks())) ". " }
                 }
                 @if standing.why.is_some() { span.q { bdi { (feed.why()) } } }
+            } @else if standing.paths.is_empty() {
+                span.q { @if standing.state == WindowState::Due { "not yet" } }
             } @else {
                 @for path in standing.paths.iter().take(1) {
                     (named(frame, &feed.source, path))

@@ -430,24 +430,43 @@ fn run_row(frame: &Frame<'_>, group: &Alike<'_>) -> Markup {
 }
 
 /// Nothing has run yet: what is right already, and what comes next.
+/// What is right already, and the steps that are left.
 fn steps(overview: &StatusOverview) -> Markup {
-    let count = overview.sources.len();
-    let commands = [
-        ("See whether the servers let us in", "blobferry check"),
-        ("See what would come", "blobferry plan"),
-        ("Bring it over", "blobferry run"),
+    const EXPECT: &str = "[[source.expect]]\nname = \"daily-sales\"\n\
+        files = [\"sales_{yyyyMMdd}*.csv\"]\nby = \"06:30\"";
+    let first = overview.sources.iter().filter_map(|source| source.next).min();
+    let settings = format!("They name {}", number_of(overview.sources.len(), "source"));
+    let steps = [
+        (
+            "See whether the servers let us in",
+            "Logs in, lists one folder, says what is wrong. \
+            Changes nothing.",
+            "blobferry check",
+        ),
+        ("See what would come", "Every file with the name that it will have.", "blobferry plan"),
+        ("Bring it over", "This page then shows each file by name.", "blobferry run"),
+        (
+            "Say what you expect",
+            "Then this page tells you what is missing, not only what came.",
+            EXPECT,
+        ),
     ];
     html! {
+        @if let Some(first) = first {
+            p.lead {
+                "The first run begins by itself at " (at(first)) ", in "
+                (age(first - overview.as_of)) "; you need not wait for it."
+            }
+        }
         section aria-labelledby="steps" {
             h2 #steps { "To the first file" }
             ol.steps {
-                li { (done()) div { h3 { "Settings read" }
-                    p.q { "They name " (count) @if count == 1 { " source" } @else { " sources" } } } }
+                li { (done()) div { h3 { "Settings read" } p.q { (settings) } } }
                 li { (done()) div { h3 { "Storage answers" } p.q { "It holds no record of a run yet" } } }
-                @for ((title, command), number) in commands.iter().zip(3..) {
+                @for ((title, what, text), number) in steps.iter().zip(3..) {
                     li {
                         span.num aria-hidden="true" { (number) }
-                        div { h3 { (title) } pre tabindex="0" { code { (command) } } }
+                        div { h3 { (title) } p.q { (what) } pre tabindex="0" { code { (text) } } }
                     }
                 }
             }
