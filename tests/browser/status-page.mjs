@@ -140,7 +140,7 @@ try {
   assert.match(await text(page, "h1"), /big\.bin is here/);
   await page.click("table.se td.se-f a");
   assert.match(await text(page, "h1"), /big\.bin is here/);
-  assert.match(await text(page, "#said"), /We have .*big\.bin: 3145728 bytes, MD5 [0-9a-f]{32}/);
+  assert.match(await text(page, "#said"), /We have .*big\.bin: 3,145,728 bytes, MD5 [0-9a-f]{32}/);
   assert.match(await text(page, "ol.life"), /It arrived/);
   step("a file is found by a part of its name, and its page tells what to say to the sender");
   await page.goto(home);
