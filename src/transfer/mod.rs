@@ -33,6 +33,7 @@ pub mod request;
 pub mod reread;
 pub mod run_manifest;
 pub mod settings;
+mod settling;
 pub mod store_health;
 mod stored_sum;
 #[expect(clippy::module_inception, reason = "the way of one file, in the room of that name")]

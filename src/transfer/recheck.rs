@@ -20,8 +20,9 @@ use crate::transfer::permits::Admission;
 use crate::transfer::post_action::{self, Acted};
 use crate::transfer::request::Transfer;
 use crate::transfer::reread::{self, Reread, unverified};
+use crate::transfer::settling::note_restless;
 use crate::transfer::stored_sum::stored_sum;
-use crate::transfer::transfer::{note_restless, transfer};
+use crate::transfer::transfer::transfer;
 
 /// Brings a file over, or finds that it is what is stored already. Whatever happens is an outcome.
 pub(crate) async fn bring(pass: &Pass, one: &Transfer, admission: Admission<'_>) -> Outcome {

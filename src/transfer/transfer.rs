@@ -8,7 +8,6 @@ use crate::failpoint::{failpoint, left_out};
 use crate::model::failure::{Class, Failure};
 use crate::model::{Md5, RemoteFile, Version};
 use crate::report::{Defer, Ingested, Outcome, problem};
-use crate::rules::equality;
 use crate::rules::plan::known::{History, Known};
 use crate::rules::plan::rest::Rest;
 use crate::rules::plan::{Skip, Why};
@@ -29,8 +28,10 @@ use crate::transfer::lookup::{FilePlace, LookupTime, look_for, read_beside};
 use crate::transfer::permits::{Admission, RecordTicket, SlotPermit};
 use crate::transfer::post_action::{self, Acted};
 use crate::transfer::request::Transfer;
-use crate::transfer::reread::{self, Reread};
 use crate::transfer::settings::Archives;
+use crate::transfer::settling::{
+    Read, better_told, is_listed_otherwise, listed_otherwise, may_be_contested, settle,
+};
 use crate::transfer::upload::{Arrived, Intake, Look};
 use crate::transfer::whole_file::stored_whole;
 
@@ -105,7 +106,10 @@ async fn attempt(
         Ok(outcome) => Ok(outcome),
         Err(left) => {
             let Some(file) = better_told(pass, transfer, &described, &left) else {
-                return Ok(left_for_later(left.verdict));
+                return Ok(match is_listed_otherwise(pass, transfer, &described.file, &left) {
+                    true => Outcome::Failed(listed_otherwise()),
+                    false => left_for_later(left.verdict),
+                });
             };
             let described = Described { file, contested: true };
             let admission = admitted_again(pass).await?;
@@ -120,40 +124,11 @@ async fn admitted_again(pass: &Pass) -> Result<Admission<'_>, TransferError> {
     pass.admission().await.ok_or(TransferError::Interrupted)
 }
 
-/// Whether a file may be taken by its own description though the listing told another size.
-fn may_be_contested(pass: &Pass, transfer: &Transfer, file: &RemoteFile) -> bool {
-    pass.source.stable_for.is_zero() || pass.rest(file, transfer.listed.as_ref()) == Rest::Proven
-}
-
-/// The file as it was described after it was read, where only the size that the listing told was
-/// another: some servers list sizes that are not true. Two descriptions that agree win.
-fn better_told(
-    pass: &Pass,
-    transfer: &Transfer,
-    read: &Described,
-    left: &Fetched,
-) -> Option<RemoteFile> {
-    let after =
-        left.after.as_ref().filter(|_| left.verdict == Verdict::Changed && !read.contested)?;
-    let same_time =
-        equality::times(read.file.modified.as_ref(), after.modified.as_ref()).is_possible();
-    (same_time && may_be_contested(pass, transfer, after)).then(|| after.clone())
-}
-
 /// What was brought of a file that is whole.
 struct TakenFile {
     ingested: Ingested,
     /// How it was read; `None`: an earlier run brought it.
     read: Option<Read>,
-}
-
-/// A file that was read to its end, and its bytes.
-#[derive(Clone, Debug)]
-struct Read {
-    md5: Md5,
-    verdict: Verdict,
-    /// Its description after the read; without a time, if that moves at every look.
-    after: Option<RemoteFile>,
 }
 
 /// The road of a file that is described; or the file is left at the source.
@@ -349,7 +324,7 @@ async fn bring<'a>(
     };
     let slot = admission.arrived();
     let md5 = arrived.md5();
-    let read = match settle(pass, file, fetched, md5).await? {
+    let read = match settle(pass, transfer, file, fetched, md5).await? {
         Ok(read) => read,
         Err(left) => return Ok(TriedFile::Left(left)),
     };
@@ -385,67 +360,6 @@ async fn committed<'a>(pass: &'a Pass, slot: SlotPermit<'a>) -> RecordTicket<'a>
 /// What the report says of a file that the server took away once it was read.
 const NOT_SEEN_AFTERWARDS: &str =
     "not_seen_afterwards: all of it came, and the server does not show it any more";
-
-/// Judges what arrived. A file of which only the time moved is read once more: equal bytes are the
-/// file, and its time tells nothing. So is one of which nothing tells whether it was still the same
-/// when its read went on after a lost connection.
-async fn settle(
-    pass: &Pass,
-    file: &RemoteFile,
-    fetched: Fetched,
-    md5: Md5,
-) -> Result<Result<Read, Fetched>, TransferError> {
-    match fetched.verdict {
-        Verdict::Unseen => {
-            return Ok(Ok(Read { md5, verdict: Verdict::Unseen, after: fetched.after }));
-        }
-        Verdict::Whole if !fetched.patched => {
-            return Ok(Ok(Read { md5, verdict: Verdict::Whole, after: fetched.after }));
-        }
-        Verdict::Changed | Verdict::Vanished => return Ok(Err(fetched)),
-        Verdict::Touched if left_out!("touched-reread") => {
-            return Ok(Ok(Read { md5, verdict: Verdict::Whole, after: fetched.after }));
-        }
-        Verdict::Touched | Verdict::Whole => {}
-    }
-    if file.size.is_some_and(|size| !pass.recheck.take(size)) {
-        return Ok(Err(fetched));
-    }
-    let now = fetched.after.clone().unwrap_or_else(|| file.clone());
-    match reread::read(pass, &now).await? {
-        Reread::Whole { md5: again, verdict: Verdict::Touched, after } if again == md5 => {
-            note_restless(pass).await?;
-            Ok(Ok(Read {
-                md5,
-                verdict: Verdict::Touched,
-                after: after.map(|after| RemoteFile { modified: None, ..after }),
-            }))
-        }
-        // It was touched once, and its time stands still now.
-        Reread::Whole { md5: again, verdict: Verdict::Unseen, .. } if again == md5 => {
-            Ok(Ok(Read { md5, verdict: Verdict::Unseen, after: None }))
-        }
-        Reread::Whole { md5: again, verdict: Verdict::Whole, after }
-            if again == md5 && fetched.patched =>
-        {
-            Ok(Ok(Read { md5, verdict: Verdict::Whole, after }))
-        }
-        // Nobody has it but us.
-        Reread::Left(Verdict::Vanished) if fetched.verdict == Verdict::Whole => {
-            Ok(Ok(Read { md5, verdict: Verdict::Unseen, after: None }))
-        }
-        _ => Ok(Err(fetched)),
-    }
-}
-
-/// Counts a file whose time moves at every look. Of a source with several of them, times tell
-/// nothing from then on.
-pub(crate) async fn note_restless(pass: &Pass) -> Result<(), TransferError> {
-    if pass.restless.add() {
-        pass.ledger.note_restless().await?;
-    }
-    Ok(())
-}
 
 /// Source and store work side by side; nothing is visible when this returns.
 async fn read(
