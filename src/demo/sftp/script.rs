@@ -29,6 +29,8 @@ pub enum DemoSftpFault {
     FlipAt(u64),
     /// The size is told wrong by this much.
     LieSize(i64),
+    /// Listings tell its time wrong by so many seconds; STAT, LSTAT and FSTAT tell it right.
+    ListedLater(i32),
     /// Nothing is told: no size, no time, no kind.
     NoAttributes,
     /// STAT, LSTAT and FSTAT are denied; listings tell all.
@@ -53,6 +55,7 @@ impl fmt::Debug for DemoSftpFault {
             DemoSftpFault::EofAt(at) => write!(f, "EofAt({at})"),
             DemoSftpFault::FlipAt(at) => write!(f, "FlipAt({at})"),
             DemoSftpFault::LieSize(by) => write!(f, "LieSize({by})"),
+            DemoSftpFault::ListedLater(by) => write!(f, "ListedLater({by})"),
             DemoSftpFault::NoAttributes => f.write_str("NoAttributes"),
             DemoSftpFault::StatDenied => f.write_str("StatDenied"),
             DemoSftpFault::OpenStatus(code) => write!(f, "OpenStatus({code})"),

@@ -239,7 +239,14 @@ impl Service {
             // A file that goes away while it is listed was never there.
             let Ok(metadata) = fs::symlink_metadata(entry.path()) else { continue };
             let name = wire_name(&entry.file_name());
-            let attributes = self.attributes(&name, &metadata);
+            let mut attributes = self.attributes(&name, &metadata);
+            let listed_later =
+                |fault: &DemoSftpFault| matches!(fault, DemoSftpFault::ListedLater(_));
+            if let Some(DemoSftpFault::ListedLater(by)) =
+                self.house.script().happens(&name, listed_later)
+            {
+                attributes.modified = attributes.modified.map(|at| at.saturating_add_signed(by));
+            }
             let long_name = match self.house.script().lies.kinds {
                 KindRule::Told => long_name(&name, &metadata),
                 KindRule::NineLetters => Bytes::from(if metadata.is_dir() {

@@ -150,8 +150,14 @@ impl Client {
         let limits = if tells { SftpLimits::to_come() } else { SftpLimits::new(round_trip) };
         let pending = Arc::new(PendingRequests::new(outbox, received, limits));
         let tasks = vec![
-            tokio::spawn(send_all(letters, write, pending.clone(), last_words.clone()))
-                .abort_handle(),
+            tokio::spawn(send_all(
+                letters,
+                write,
+                pending.clone(),
+                terms.learned.clone(),
+                last_words.clone(),
+            ))
+            .abort_handle(),
             tokio::spawn(receive_all(packets, pending.clone(), last_words)).abort_handle(),
         ];
         let extensions =
@@ -415,6 +421,9 @@ impl SftpInner {
                 }
                 Err(_) if patience.is_over(Instant::now(), self.pending.progress()) => {
                     self.terms.learned.requests.stalled_with(self.pending.waiting());
+                    if self.pending.joined() {
+                        self.terms.learned.sends_them_alone();
+                    }
                     return Err(ClientError::Stalled(self.terms.stall));
                 }
                 Err(_) => {

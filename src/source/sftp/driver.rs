@@ -146,6 +146,15 @@ impl SftpSession {
         }
     }
 
+    /// Whether the server describes something at `path`, or says that nothing is there.
+    async fn holds(&self, path: &RemotePath) -> Result<bool, ClientError> {
+        match described(&self.login, &self.login.wire(path)).await {
+            Ok(_) => Ok(true),
+            Err(ClientError::Status { code: status::NO_SUCH_FILE, .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// What a link leads to is not the source's own: nothing is done to what lies behind one. A
     /// link itself may be removed or moved.
     async fn spare_targets(&self, op: Op, path: &RemotePath) -> Result<(), SourceError> {
@@ -215,6 +224,11 @@ impl Session for SftpSession {
         self.spare_targets(Op::Remove, path).await?;
         match self.login.client().remove(&self.login.wire(path)).await {
             Ok(()) | Err(ClientError::Status { code: status::NO_SUCH_FILE, .. }) => Ok(()),
+            Err(error @ ClientError::Status { .. }) => match self.holds(path).await {
+                // It did what it says to have failed in.
+                Ok(false) => Ok(()),
+                _ => Err(self.login.fail(Op::Remove, path, error)),
+            },
             Err(error) => Err(self.login.fail(Op::Remove, path, error)),
         }
     }
@@ -243,10 +257,19 @@ impl Session for SftpSession {
         make_dirs(&self.login, &to.parent())
             .await
             .map_err(|error| self.login.fail(Op::Rename, &to.parent(), error))?;
-        client
-            .rename(&self.login.wire(from), &self.login.wire(to))
-            .await
-            .map_err(|error| self.login.fail(Op::Rename, from, error))
+        match client.rename(&self.login.wire(from), &self.login.wire(to)).await {
+            Ok(()) => Ok(()),
+            // It did what it says to have failed in.
+            Err(ClientError::Status { .. })
+                if matches!(
+                    (self.holds(from).await, self.holds(to).await),
+                    (Ok(false), Ok(true))
+                ) =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(self.login.fail(Op::Rename, from, error)),
+        }
     }
 
     fn describe(&self) -> Vec<Finding> {

@@ -33,6 +33,8 @@ pub struct Habits {
     stands_few: AtomicBool,
     /// How many requests it stands at once.
     pub(super) requests: RequestLimit,
+    /// It may read no more than the first of several requests in one message.
+    wants_requests_alone: AtomicBool,
     /// How many logins are in.
     inside: AtomicUsize,
     /// How many files and folders are open, and how many may be.
@@ -88,6 +90,22 @@ impl Drop for LoginPresence {
 }
 
 impl Habits {
+    /// The server stalled after several requests had gone out in one message: from now on each is
+    /// sent in one of its own.
+    pub(super) fn sends_them_alone(&self) {
+        if !self.wants_requests_alone.swap(true, Ordering::Relaxed) {
+            tracing::debug!(
+                "The server stalled after several requests in one message: from now on each is \
+                sent alone."
+            );
+        }
+    }
+
+    /// Whether each request is sent in a message of its own.
+    pub(super) fn wants_them_alone(&self) -> bool {
+        self.wants_requests_alone.load(Ordering::Relaxed)
+    }
+
     /// A login came in.
     pub(super) fn enters(self: &Arc<Self>) -> LoginPresence {
         self.inside.fetch_add(1, Ordering::Relaxed);

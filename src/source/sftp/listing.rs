@@ -14,6 +14,7 @@ use super::entry_names::{kind, own_name, without_mark};
 use super::links::real;
 use super::login::{SftpLogin, remote_file};
 use super::packet::{Attributes, FileKind, Malformed, PacketEntry, status};
+use super::reading::SftpReading;
 use super::requests::Ticket;
 use crate::failpoint::left_out;
 use crate::model::{RemotePath, printable};
@@ -399,6 +400,8 @@ fn of_kind(kind: FileKind, path: RemotePath, attributes: &Attributes) -> Listed 
 }
 
 /// What can be listed is a folder; what cannot, and is not denied, is a file as far as can be told.
+/// Some servers open whatever they are asked to as a folder: what has no entry, and can be read, is
+/// a file.
 async fn tried(
     login: &SftpLogin,
     path: &RemotePath,
@@ -409,7 +412,20 @@ async fn tried(
         return Ok(of_kind(FileKind::Regular, path.clone(), attributes));
     }
     match client.open_dir(&wire).await {
-        Ok(_) => return Ok(Listed::Directory(path.clone())),
+        Ok(folder) => {
+            let first = client.entries(&mut client.ask_dir(&folder)).await;
+            let is_folder = match first {
+                Ok(PageAnswer::Entries(_)) => true,
+                Ok(PageAnswer::End) => {
+                    drop(folder);
+                    !holds_bytes(client, &wire).await?
+                }
+                Ok(PageAnswer::NoSuchFile(_)) | Err(ClientError::Status { .. }) => false,
+                Err(error) => return Err(error),
+            };
+            let kind = if is_folder { FileKind::Directory } else { FileKind::Regular };
+            return Ok(of_kind(kind, path.clone(), attributes));
+        }
         Err(ClientError::Status { code: status::PERMISSION_DENIED, .. }) => {}
         Err(ClientError::Status { .. }) => {
             return Ok(of_kind(FileKind::Regular, path.clone(), attributes));
@@ -422,6 +438,20 @@ async fn tried(
             path.clone(),
             "the server does not tell whether it is a file or a folder, and opens it as neither",
         )),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether something at `wire` can be opened as a file and brings bytes.
+async fn holds_bytes(client: &Client, wire: &[u8]) -> Result<bool, ClientError> {
+    let file = match client.open(wire).await {
+        Ok(file) => file,
+        Err(ClientError::Status { .. }) => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    match SftpReading::new(client.clone(), file, 0, None).next().await {
+        Ok(first) => Ok(first.is_some()),
+        Err(ClientError::Status { .. }) => Ok(false),
         Err(error) => Err(error),
     }
 }

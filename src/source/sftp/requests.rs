@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::frames::Packets;
-use super::habits::OpenPlace;
+use super::habits::{Habits, OpenPlace};
 use super::handles::Handles;
 use super::limits::{self, SftpLimits};
 use super::packet::{self, PacketReply, Request};
@@ -78,6 +78,8 @@ pub struct PendingRequests {
     received: Arc<AtomicU64>,
     /// Bytes of whole packets.
     delivered: AtomicU64,
+    /// Whether several requests went out in one message.
+    joined: AtomicBool,
     /// What the server allows, as far as is known by now.
     pub limits: SftpLimits,
     state: Mutex<RequestState>,
@@ -171,7 +173,8 @@ impl PendingRequests {
         limits: SftpLimits,
     ) -> Self {
         let (state, opened) = (Mutex::default(), Notify::new());
-        Self { outbox, received, delivered: AtomicU64::new(0), limits, state, opened }
+        let (delivered, joined) = (AtomicU64::new(0), AtomicBool::new(false));
+        Self { outbox, received, delivered, joined, limits, state, opened }
     }
 
     fn state(&self) -> MutexGuard<'_, RequestState> {
@@ -186,6 +189,11 @@ impl PendingRequests {
     /// Bytes received so far, and those of them that were whole packets.
     pub(super) fn progress(&self) -> (u64, u64) {
         (self.received(), self.delivered.load(Ordering::Relaxed))
+    }
+
+    /// Whether several requests went out in one message.
+    pub(super) fn joined(&self) -> bool {
+        self.joined.load(Ordering::Relaxed)
     }
 
     /// How many requests have no answer yet.
@@ -406,17 +414,20 @@ pub(crate) async fn send_all(
     mut letters: mpsc::UnboundedReceiver<Bytes>,
     mut write: impl AsyncWrite + Unpin,
     pending: Arc<PendingRequests>,
+    learned: Arc<Habits>,
     last_words: LastWords,
 ) {
     let mut batch = Vec::new();
     while let Some(letter) = letters.recv().await {
         batch.clear();
         batch.extend_from_slice(&letter);
-        // What is waiting goes out in one SSH packet.
+        // What is waiting goes out in one message.
         while batch.len() < 16 << 10
+            && !learned.wants_them_alone()
             && let Ok(letter) = letters.try_recv()
         {
             batch.extend_from_slice(&letter);
+            pending.joined.store(true, Ordering::Relaxed);
         }
         let sent = match write.write_all(&batch).await {
             Ok(()) => write.flush().await,

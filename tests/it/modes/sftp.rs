@@ -215,6 +215,29 @@ fn s11_describing_is_denied() {
 }
 
 #[test]
+fn s51_listings_that_tell_another_time_than_the_file() {
+    // As Windows does across the change of daylight saving time.
+    let script =
+        ["a.bin", "b.txt", "c.txt"].iter().fold(DemoSftpScript::default(), |script, name| {
+            script.always(name, DemoSftpFault::ListedLater(-3600))
+        });
+    let stage = sftp(script);
+    let trial = Trial::of(&stage, &stage.lines());
+    // It may have been written while it was read.
+    trial.run().is("exit 0: listed 3, deferred 3 [changed_during_read]");
+    trial.run().is("exit 0: listed 3, ingested 3");
+    trial.run().is("exit 0: listed 3, unchanged 3");
+}
+
+#[test]
+fn s51_listings_that_tell_a_time_of_no_zone() {
+    let stage = sftp(DemoSftpScript::default().always("b.txt", DemoSftpFault::ListedLater(-7)));
+    let trial = Trial::of(&stage, &stage.lines());
+    trial.run().is("exit 0: listed 3, ingested 2, deferred 1 [changed_during_read]");
+    trial.run().is("exit 1: listed 3, unchanged 2, failed 1 [unverified]");
+}
+
+#[test]
 fn s12_opening_is_denied() {
     let stage = sftp(
         DemoSftpScript::default()

@@ -1,9 +1,12 @@
 //! A server that stops for ever once more requests wait than its queues hold.
 
+use std::io;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use tokio::io::{AsyncWriteExt, DuplexStream};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 use tokio::sync::mpsc;
 
 use super::*;
@@ -55,9 +58,51 @@ async fn serve(stream: DuplexStream, most: usize) {
     }
 }
 
+/// A stream to a server that reads no more than the first packet of each message.
+struct FirstOfEach(DuplexStream);
+
+impl AsyncRead for FirstOfEach {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for FirstOfEach {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        message: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let length = u32::from_be_bytes(message[..4].try_into().expect("a packet begins"));
+        let first = &message[..4 + usize::try_from(length).expect("it is short")];
+        let written = ready!(Pin::new(&mut self.0).poll_write(cx, first))?;
+        assert_eq!(written, first.len(), "there is room");
+        Poll::Ready(Ok(message.len()))
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
 /// The bytes of a file, read over a login of its own.
 async fn read(terms: &SessionTerms, most: usize) -> Result<u64, ClientError> {
     let (ours, theirs) = tokio::io::duplex(1 << 20);
+    read_over(ours, theirs, terms, most).await
+}
+
+async fn read_over(
+    ours: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    theirs: DuplexStream,
+    terms: &SessionTerms,
+    most: usize,
+) -> Result<u64, ClientError> {
     let server = tokio::spawn(serve(theirs, most));
     let client = Client::start(ours, terms.clone(), Default::default()).await?;
     let handle = client.open(b"/f").await?;
@@ -81,4 +126,18 @@ async fn a_server_that_hangs_with_many_requests_is_asked_for_fewer() {
         }
         assert_eq!(read(&terms, most).await.expect("it goes on"), SIZE, "{most}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_reads_one_request_of_a_message_gets_each_alone() {
+    let terms = SessionTerms::new(STALL, MinimumRate::default());
+    let over = || {
+        let (ours, theirs) = tokio::io::duplex(1 << 20);
+        (FirstOfEach(ours), theirs)
+    };
+    let (ours, theirs) = over();
+    let error = read_over(ours, theirs, &terms, 1_000).await.expect_err("it waits for ever");
+    assert!(matches!(error, ClientError::Stalled(_)), "{error}");
+    let (ours, theirs) = over();
+    assert_eq!(read_over(ours, theirs, &terms, 1_000).await.expect("it goes on"), SIZE);
 }

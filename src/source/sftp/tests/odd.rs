@@ -333,3 +333,68 @@ async fn all_entries_of_a_large_folder_may_come_in_one_answer() {
     let mut session = peer.open("/out").await.expect("it opens");
     assert_eq!(listing(&mut *session, "/out").await.expect("it lists").len(), 20_000);
 }
+
+/// Opens whatever it is asked to as a folder, and tells of nothing what it is.
+fn lazy(request: &Request, tree: &peers::Tree, of_a_file: u32) -> Option<Replaced> {
+    match request {
+        Request::Lstat { path } | Request::Stat { path } => {
+            look(tree, path)?;
+            Some(Replaced::Reply(PacketReply::Attributes(Attributes::default())))
+        }
+        Request::OpenDir { path } => Some(Replaced::Reply(PacketReply::Handle(plain(path).into()))),
+        Request::ReadDir { handle } if handle.as_ref() == b"/out" => {
+            let untold = |name: &str| ListedEntry {
+                long_name: Bytes::new(),
+                ..listed_as(name, Attributes::default())
+            };
+            Some(Replaced::Once("out", PacketReply::Names(vec![untold("a.csv"), untold("sub")])))
+        }
+        Request::ReadDir { handle } if handle.as_ref() == b"/out/sub" => {
+            Some(Replaced::Reply(PacketReply::Names(vec![listed_as("b.csv", told_as(FILE, 5))])))
+        }
+        Request::ReadDir { .. } => Some(Replaced::Reply(say(of_a_file))),
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_can_be_opened_as_a_folder_is_no_empty_folder() {
+    let answers: [fn(&Request, &peers::Tree) -> Option<Replaced>; 3] = [
+        |request, tree| lazy(request, tree, status::NO_SUCH_FILE),
+        |request, tree| lazy(request, tree, status::FAILURE),
+        |request, tree| lazy(request, tree, status::EOF),
+    ];
+    for answer in answers {
+        let peer = Peer::new(TREE, PeerManners { answer, ..PLAIN }).await;
+        let mut session = peer.open("/out").await.expect("it opens");
+        assert_eq!(names_of(&mut *session, "/out").await, ["a.csv", "sub/"]);
+    }
+}
+
+#[tokio::test]
+async fn what_was_done_is_done_whatever_the_server_says_of_it() {
+    let answer: fn(&Request, &peers::Tree) -> Option<Replaced> = |request, _| match request {
+        Request::Lstat { path } | Request::Stat { path } if path.starts_with(b"/done") => {
+            let told = PacketReply::Attributes(told_as(FILE, 5));
+            Some(Replaced::If("moved", told))
+        }
+        Request::Lstat { .. } | Request::Stat { .. } => {
+            Some(Replaced::Reply(say(status::NO_SUCH_FILE)))
+        }
+        Request::Rename { .. } => Some(Replaced::Once("moved", say(status::FAILURE))),
+        Request::Remove { .. } => Some(Replaced::Reply(say(status::FAILURE))),
+        _ => None,
+    };
+    let peer = Peer::new(TREE, PeerManners { answer, ..PLAIN }).await;
+    let mut session = peer.open("/").await.expect("it opens");
+    let (from, to) = (RemotePath::from("/out/a.csv"), RemotePath::from("/done/a.csv"));
+    session.remove(&from).await.expect("it is not there");
+    session.rename(&from, &to).await.expect("it is there");
+    // What is still there was not removed.
+    let still: fn(&Request, &peers::Tree) -> Option<Replaced> = |request, _| {
+        matches!(request, Request::Remove { .. }).then(|| Replaced::Reply(say(status::FAILURE)))
+    };
+    let peer = Peer::new(TREE, PeerManners { answer: still, ..PLAIN }).await;
+    let mut session = peer.open("/").await.expect("it opens");
+    session.remove(&from).await.expect_err("it is there");
+}
