@@ -60,7 +60,7 @@ pub(crate) async fn config(
     config_after(configured, environment, &VaultValues::new()).await
 }
 
-/// As [`config`]; where a key vault cannot be asked now, what is `known` of it still holds.
+/// As [`config()`]; where a key vault cannot be asked now, what is `known` of it still holds.
 pub(crate) async fn config_after(
     configured: &Configured,
     environment: &Environment,
