@@ -12,6 +12,9 @@ use super::super::servers::*;
 use super::watch::{Seen, Thing, Watch, hex};
 use super::*;
 
+/// No run takes so long.
+const HANGS: Duration = Duration::from_secs(240);
+
 /// When to kill: what was seen before the program started, and what is seen now.
 type Moment = (&'static str, fn(&Seen, &Seen) -> bool);
 
@@ -42,7 +45,16 @@ fn kill_at(moments: &[Moment], ferry: &Ferry, watch: &Watch, expected: &BTreeSet
     for (what, reached) in moments {
         let before = watch.fresh();
         let mut program = ferry.start(&["run", "--json"]);
-        wait_for(what, || program.has_ended() || reached(&before, &watch.now()));
+        let begun = std::time::Instant::now();
+        wait_for(what, || {
+            // What it does so long is in its log, if anywhere.
+            assert!(
+                begun.elapsed() < HANGS,
+                "a run hangs before {what}: {}",
+                fs::read_to_string(ferry.path("log/monitor.log")).unwrap_or_default()
+            );
+            program.has_ended() || reached(&before, &watch.now())
+        });
         killed += usize::from(!program.has_ended());
         drop(program);
         let ever = watch.fresh().ever;
