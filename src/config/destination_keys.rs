@@ -1,4 +1,5 @@
-//! The settings of a place for blobs: `[destination]`, `[destinations.NAME]`, `[state]`.
+//! The settings of a place for blobs, `[destination]`, `[destinations.NAME]`, `[state]`, and those
+//! of the identities that reach it and key vaults (`[keyvault]`).
 
 use crate::settings::{SettingKey, ValueKind};
 

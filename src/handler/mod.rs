@@ -2,10 +2,11 @@
 //!
 //! `server` listens and ends, `routes` tells invocations apart, `functions` answers them;
 //! `envelope`, `api`, `host`, `console` and `record` are pure: the host's payloads, our HTTP API,
-//! the host's settings, its rule for log lines, and what is kept of a run. `runs` and `run` start
-//! runs and watch over them, `records` keeps their records in the store. `dispatch` hands work to
-//! the queue instead and does what its messages say, `afar` tells how such runs stand. `page` shows
-//! them to people; `manual` starts and, with `planning`, plans runs for them.
+//! the host's settings, its rule for log lines, and what is kept of a run. `renewal` reads a
+//! configuration anew whose secrets stand in key vaults. `runs` and `run` start runs and watch over
+//! them, `records` keeps their records in the store. `dispatch` hands work to the queue instead and
+//! does what its messages say, `afar` tells how such runs stand. `page` shows them to people;
+//! `manual` starts and, with `planning`, plans runs for them.
 
 pub mod api;
 pub mod app;

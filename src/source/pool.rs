@@ -127,7 +127,8 @@ impl Pool {
         self.lend_as(Some(self.id())).await
     }
 
-    /// [`Pool::lend`], to somebody who knows of no login that failed but those of `by`.
+    /// [`Pool::lend`], to a task of the pool `by`, which tries again what it tried itself. `None`:
+    /// to a source that has tried nothing yet, and believes the others ([`SharedCap::silence`]).
     async fn lend_as(self: &Arc<Self>, by: Option<usize>) -> Result<PoolLease, SourceError> {
         let mut waiter = None;
         loop {
