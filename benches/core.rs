@@ -73,7 +73,11 @@ fn naming() -> Naming {
     }
 }
 
-#[divan::bench(args = ["/outbound/daily/2026-11-20/report.csv", "/outbound/Übersicht 50% #3.csv", "/outbound/\u{7}odd\\name?.txt"])]
+#[divan::bench(args = [
+    "/outbound/daily/2026-11-20/report.csv",
+    "/outbound/Übersicht 50% #3.csv",
+    "/outbound/\u{7}odd\\name?.txt",
+])]
 fn naming_of_a_file(bencher: Bencher<'_, '_>, path: &str) {
     let naming = naming();
     let file = RemoteFile { path: RemotePath::from(path), size: None, modified: None };

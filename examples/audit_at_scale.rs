@@ -3,7 +3,7 @@
 //! ```text
 //! ledger_at_scale fill DIR N      first: the ledger of N files, in the folder store at DIR
 //! audit_at_scale manifest DIR N   then: the manifest and the report of a run that ingested them
-//! audit_at_scale audit DIR N      the audit, over a container that makes up its N blobs as it lists them
+//! audit_at_scale audit DIR N      the audit, over a container that makes up N blobs
 //! ```
 
 use std::io::Write as _;

@@ -302,7 +302,8 @@ impl Sink {
             }
         }
         Ok(xml(format!(
-            "<EnumerationResults><Blobs>{items}</Blobs><NextMarker>{}</NextMarker></EnumerationResults>",
+            "<EnumerationResults><Blobs>{items}</Blobs><NextMarker>{}</NextMarker>\
+            </EnumerationResults>",
             escaped(next)
         )))
     }
@@ -317,8 +318,11 @@ impl Sink {
             let mut hash = Sha256::new();
             blob.pieces.iter().for_each(|piece| hash.update(piece));
             let metadata: BTreeMap<_, _> = blob.metadata.iter().cloned().collect();
-            let md5 = blob.properties.iter().find(|(key, _)| *key == "content-md5").map(|(_, value)| value);
-            serde_json::json!({"name": name, "size": blob.size, "sha256": hex(&hash.finalize()), "metadata": metadata, "content_md5": md5})
+            let md5 = blob.properties.iter().find(|(key, _)| *key == "content-md5");
+            serde_json::json!({
+                "name": name, "size": blob.size, "sha256": hex(&hash.finalize()),
+                "metadata": metadata, "content_md5": md5.map(|(_, value)| value),
+            })
         });
         let blobs: Vec<_> = blobs.collect();
         let answer =
@@ -373,8 +377,10 @@ fn listed(name: &str, blob: &Blob, with_metadata: bool) -> String {
     let metadata =
         if with_metadata { format!("<Metadata>{metadata}</Metadata>") } else { String::new() };
     format!(
-        "<Blob><Name>{}</Name><Properties><Creation-Time>{DATE}</Creation-Time><Last-Modified>{DATE}</Last-Modified><Etag>0x{:X}</Etag>\
-         <Content-Length>{}</Content-Length><Content-Type>application/octet-stream</Content-Type>{}<BlobType>{}</BlobType></Properties>{metadata}</Blob>",
+        "<Blob><Name>{}</Name><Properties><Creation-Time>{DATE}</Creation-Time>\
+        <Last-Modified>{DATE}</Last-Modified><Etag>0x{:X}</Etag>\
+        <Content-Length>{}</Content-Length><Content-Type>application/octet-stream</Content-Type>{}\
+        <BlobType>{}</BlobType></Properties>{metadata}</Blob>",
         escaped(name),
         blob.etag,
         blob.size,

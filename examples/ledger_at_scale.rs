@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! ledger_at_scale fill DIR N        a first run's records of N files, into the folder store at DIR
-//! ledger_at_scale plan DIR N NEW    ledger and plan alone: N known files and NEW ones, which are recorded
+//! ledger_at_scale plan DIR N NEW    ledger and plan alone: N known files, NEW ones to record
 //! ledger_at_scale run DIR N NEW     a whole run over a made-up source of N + NEW files
 //! ledger_at_scale memory N NEW      fill and plan with the store in memory
 //! ledger_at_scale rebuild DIR       makes the ledger anew from the blobs in DIR

@@ -310,7 +310,10 @@ fn list(out: &mut impl std::io::Write) -> Result<()> {
         writeln!(
             out,
             "{}",
-            json!({ "name": one.name, "what": one.what, "best": best, "protocol": protocol(&one.wire), "password": CANARY })
+            json!({
+                "name": one.name, "what": one.what, "best": best,
+                "protocol": protocol(&one.wire), "password": CANARY,
+            })
         )?;
     }
     Ok(())

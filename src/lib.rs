@@ -4,8 +4,17 @@
 //! The way of one file, which `transfer/transfer.rs` walks:
 //!
 //! ```text
-//! list → decide → download → verify size → unpack → name → stage → verify checksum → COMMIT → record → post-action
-//! source  rules   source     rules         archive  rules  store   rules             store    ledger   source
+//! list         source
+//! decide       rules
+//! download     source
+//! verify size  rules
+//! unpack       archive
+//! name         rules
+//! stage        store
+//! verify sum   rules
+//! COMMIT       store
+//! record       ledger
+//! post-action  source
 //! ```
 //!
 //! Nothing is visible before the commit; nothing is recorded before it; nothing is deleted at

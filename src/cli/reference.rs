@@ -59,17 +59,24 @@ fn markdown() -> String {
 const INTRODUCTION: &str = "\
 # Configuration
 
-Made by `blobferry schema --markdown`; a test keeps it so. The commented example is [ingest.toml](../ingest.toml).
+Made by `blobferry schema --markdown`; a test keeps it so. \
+The commented example is [ingest.toml](../ingest.toml).
 
-The file is `ingest.toml`, or what `--config` or `BLOBFERRY_CONFIG` names. Unknown settings are refused.
+The file is `ingest.toml`, or what `--config` or `BLOBFERRY_CONFIG` names. \
+Unknown settings are refused.
 
 - Every value can be read from the environment: `password = { env = \"ACME_PASSWORD\" }`.
 - Every value can be read from an Azure key vault: \
 `password = { keyvault = \"https://NAME.vault.azure.net/secrets/SECRET\" }`, \
 with `/VERSION` behind it where it is to stay the same. `[keyvault]` tells who reads it. \
 It is read when a run begins, by the app at most once a minute.
-- Every setting can be overridden by it: `BLOBFERRY__DESTINATION__CONTAINER=landing`, `BLOBFERRY__SOURCE__ACME__PASSWORD=…` (a source's name in capitals, all but letters and digits as `_`), `BLOBFERRY__DEFAULTS__CONNECTIONS=2`. Sources in included files are reached in the same way. A list in the environment is written as in the file: `BLOBFERRY__SOURCE__ACME__INCLUDE='[\"a/**\", \"*.csv\"]'`; another text is a list of one.
-- Sizes have units: `\"64 MiB\"`, `\"10 GB\"`. Durations too: `\"500ms\"`, `\"90s\"`, `\"15m\"`, `\"6h\"`, `\"7d\"`.
+- Every setting can be overridden by it: `BLOBFERRY__DESTINATION__CONTAINER=landing`, \
+`BLOBFERRY__SOURCE__ACME__PASSWORD=…` (a source's name in capitals, all but letters and digits \
+as `_`), `BLOBFERRY__DEFAULTS__CONNECTIONS=2`. Sources in included files are reached in the same \
+way. A list in the environment is written as in the file: \
+`BLOBFERRY__SOURCE__ACME__INCLUDE='[\"a/**\", \"*.csv\"]'`; another text is a list of one.
+- Sizes have units: `\"64 MiB\"`, `\"10 GB\"`. \
+Durations too: `\"500ms\"`, `\"90s\"`, `\"15m\"`, `\"6h\"`, `\"7d\"`.
 ";
 
 fn table(text: &mut String, title: &str, about: &str, keys: &[SettingKey]) {

@@ -10,15 +10,16 @@ pub(crate) const LIMITS: &[SettingKey] = &[
     SettingKey {
         name: "transfers",
         kind: ValueKind::Integer { min: 1, max: 1024 },
-        doc: "Files on their way to the store at once, over all sources, from the first byte to the \
-            commit. A run begins with 64, and takes more while that brings more files a second. \
-            Default 256.",
+        doc: "Files on their way to the store at once, over all sources, from the first byte to \
+            the commit. A run begins with 64, and takes more while that brings more files a \
+            second. Default 256.",
     },
     SettingKey {
         name: "files",
         kind: ValueKind::Integer { min: 1, max: 1_000_000_000 },
         doc: "Files of one source that a run does something about; further ones are deferred to \
-            the next run, and the run is `interrupted`. Some 250 bytes of memory each. Default 1000000.",
+            the next run, and the run is `interrupted`. Some 250 bytes of memory each. Default \
+            1000000.",
     },
     SettingKey {
         name: "entries",

@@ -31,9 +31,8 @@ fn refused(text: &str, environment: &[(&str, &str)], expected: Expect) {
 fn a_small_file_means_the_defaults() {
     let config = read(GOOD, &[]).expect("it is good");
     let source = &config.sources[0];
-    assert!(
-        matches!(&config.destination, Destination::Folder(path) if path == Path::new("/etc/blobferry/out"))
-    );
+    let folder = Path::new("/etc/blobferry/out");
+    assert!(matches!(&config.destination, Destination::Folder(path) if path == folder));
     assert_eq!(
         (source.name.as_str(), source.root.to_string().as_str(), source.stable_for.as_secs()),
         ("acme", "/srv/share", 60)
@@ -101,7 +100,8 @@ fn a_secret_that_is_not_there_concerns_its_source_alone() {
 #[test]
 fn all_slips_of_a_file_are_told_at_once() {
     let text = format!(
-        "{GOOD}stable_four = \"1s\"\nincluded = [\"x\"]\n[[source]]\nnmae = \"b\"\nurl = \"file:///b\"\n"
+        "{GOOD}stable_four = \"1s\"\nincluded = [\"x\"]\n\
+        [[source]]\nnmae = \"b\"\nurl = \"file:///b\"\n"
     );
     let error = read(&text, &[]).map(|_| ()).expect_err("it is refused").to_string();
     for word in ["stable_four", "included", "nmae"] {
@@ -122,13 +122,10 @@ fn values_come_from_the_environment_and_missing_ones_are_named() {
     assert_eq!(told(&[]), "which is not set");
     assert_eq!(told(&[("PLACE", "")]), "which is empty");
     expect![
-        "which holds a Key Vault reference that was not resolved: check the vault's and the secret's \
-         name and that the app's identity has the role `Key Vault Secrets User`"
+        "which holds a Key Vault reference that was not resolved: check the vault's and the \
+        secret's name and that the app's identity has the role `Key Vault Secrets User`"
     ]
-    .assert_eq(&told(&[(
-        "PLACE",
-        "@Microsoft.KeyVault(SecretUri=https://v.example/secrets/n)",
-    )]));
+    .assert_eq(&told(&[("PLACE", "@Microsoft.KeyVault(SecretUri=https://v.example/secrets/n)")]));
 }
 
 #[test]
@@ -205,9 +202,10 @@ fn names_urls_and_after_actions_are_checked() {
     refused(
         &format!("{GOOD}include = [\"\t\\u001b[\"]"),
         &[],
-        expect![[
-            r#"ingest.toml:8: `source.acme.include` the pattern `\x09\x1B[`: unclosed character class; missing ']'"#
-        ]],
+        expect![
+            "ingest.toml:8: `source.acme.include` the pattern `\\x09\\x1B[`: unclosed character \
+            class; missing ']'"
+        ],
     );
 }
 
@@ -248,9 +246,10 @@ fn a_destination_is_one_account_or_one_folder() {
     refused(
         &azure("container = \"No\""),
         &[],
-        expect![[
-            r#"ingest.toml:3: `destination.container` is "No"; allowed are 3 to 63 lower-case letters, digits and single `-` between them"#
-        ]],
+        expect![
+            "ingest.toml:3: `destination.container` is \"No\"; allowed are 3 to 63 lower-case \
+            letters, digits and single `-` between them"
+        ],
     );
     refused(
         &azure("folder = \"out\"\ncontainer = \"landing\""),

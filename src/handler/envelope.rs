@@ -414,7 +414,9 @@ mod tests {
             value in r#"[\[\]{}",:\\a0-9T.+Z-]{0,30}"#) {
             drop(Envelope::parse(text.as_bytes()));
             let status = json!({ "Last": value, "Next": { "x": value } });
-            let payload = json!({ "Data": { "timer": { "IsPastDue": value, "ScheduleStatus": status }, "req": value }, "Metadata": { "id": value } });
+            let timer = json!({ "IsPastDue": value, "ScheduleStatus": status });
+            let data = json!({ "timer": timer, "req": value });
+            let payload = json!({ "Data": data, "Metadata": { "id": value } });
             let envelope = Envelope::parse(payload.to_string().as_bytes()).expect("an object");
             drop((envelope.timer(), envelope.http(), envelope.metadata("id"),
                 envelope.retry_count()));
@@ -422,8 +424,9 @@ mod tests {
     }
 
     fn timer(status: &str) -> Timer {
+        let schedule = r#""Schedule":{"AdjustForDST":true}"#;
         let text = format!(
-            r#"{{"Data":{{"timer":{{"Schedule":{{"AdjustForDST":true}},"ScheduleStatus":{status},"IsPastDue":false}}}}}}"#
+            r#"{{"Data":{{"timer":{{{schedule},"ScheduleStatus":{status},"IsPastDue":false}}}}}}"#
         );
         Envelope::parse(text.as_bytes()).expect("a payload").timer()
     }

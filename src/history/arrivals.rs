@@ -19,8 +19,8 @@ use crate::store::contract::Condition;
 
 /// Manifests that are read at once.
 const READ_AT_ONCE: usize = 8;
-/// Manifests are looked for again after this time, though nothing tells of a new one: a run may have
-/// been killed behind its manifest.
+/// Manifests are looked for again after this time, though nothing tells of a new one: a run may
+/// have been killed behind its manifest.
 const GATHERED_FOR: time::Duration = time::Duration::DAY;
 /// A kept blob is smaller than this by far.
 const MAX_BYTES: u64 = 64 << 20;

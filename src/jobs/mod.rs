@@ -2,13 +2,13 @@
 //! closed once.
 //!
 //! ```text
-//! _blobferry/<source>/work/<pass>/plan.json         what the survey came to, how many pieces there are
-//! _blobferry/<source>/work/<pass>/lines.jsonl       what the survey itself tells the run's manifest
+//! _blobferry/<source>/work/<pass>/plan.json         what the survey came to, how many pieces
+//! _blobferry/<source>/work/<pass>/lines.jsonl       the survey's own lines of the run's manifest
 //! _blobferry/<source>/work/<pass>/piece-<n>.ndjson  the files of a piece
 //! _blobferry/<source>/work/<pass>/beat-<n>          a worker is at it: when it was last heard of
 //! _blobferry/<source>/work/<pass>/result-<n>.json   what became of it, written once
 //! _blobferry/<source>/work/<pass>/lease-<n>         whose it is at this moment
-//! _blobferry/<source>/slots/<n>                     one lease for each login that the source allows
+//! _blobferry/<source>/slots/<n>                     a lease for each login that the source allows
 //! ```
 //!
 //! A message can be lost, come twice, or come while somebody is at its piece: the blobs say what is

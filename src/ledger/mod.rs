@@ -1,10 +1,10 @@
 //! What was ingested: an own record per source, kept in the store, written only after the commit.
 //!
 //! ```text
-//! _blobferry/<source>/ledger/head.json            which of the blobs below count; replaced with If-Match only
+//! _blobferry/<source>/ledger/head.json            which of them count; replaced with If-Match only
 //! _blobferry/<source>/ledger/index-…              the snapshot as a run reads it: 32 bytes a file
-//! _blobferry/<source>/ledger/shard-…-….ndjson     the snapshot's records in full, by the hash of the path
-//! _blobferry/<source>/ledger/journal-….ndjson     what was recorded since, appended at a known position only
+//! _blobferry/<source>/ledger/shard-…-….ndjson     its records in full, by the hash of the path
+//! _blobferry/<source>/ledger/journal-….ndjson     what came since, appended at a known place
 //! ```
 //!
 //! Everything goes through the store contract, so the ledger is as durable as the blobs it speaks

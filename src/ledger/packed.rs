@@ -13,12 +13,13 @@ use crate::rules::plan::known::{History, Known};
 /// bit  47      its bytes were read, and the record in full tells their MD5
 /// bit  48, 49  size, time are known
 /// bits 50..52  precision of the time
-/// bits 52..54  listed time: none, the same, or the same cut to the minute, to the day; the last three in some zone
+/// bits 52..54  listed time: none, the same, or the same cut to the minute, to the day; the last
+///              three in some zone
 /// bits 54..62  that zone's offset in quarters of an hour
 /// bit  62      none of this holds: what is known stands beside
 /// bit  63      it left the source
-/// bits 64..128 the time, in nanoseconds or seconds since 1970, as its precision says; without one, when the bytes
-///              were compared last, in seconds
+/// bits 64..128 the time, in nanoseconds or seconds since 1970, as its precision says; without one,
+///              when the bytes were compared last, in seconds
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IndexPacked {

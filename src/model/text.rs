@@ -22,7 +22,8 @@ pub fn printable(bytes: &[u8]) -> String {
 /// Control characters, line and paragraph separators, bidirectional overrides, zero-width marks.
 fn hostile_on_a_line(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{061C}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{2069}' | '\u{FEFF}')
+        || matches!(c, '\u{061C}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}')
+        || matches!(c, '\u{2060}'..='\u{2069}' | '\u{FEFF}')
 }
 
 /// Lower-case hex of `bytes`.

@@ -432,7 +432,9 @@ mod tests {
         }
 
         #[test]
-        fn every_name_is_legal_and_decodes_to_its_bytes(bytes in proptest::collection::vec(any::<u8>(), 1..200)) {
+        fn every_name_is_legal_and_decodes_to_its_bytes(
+            bytes in proptest::collection::vec(any::<u8>(), 1..200)
+        ) {
             let path = RemotePath::from("/out").join(&bytes);
             let name = naming(Layout::Path).of(&path);
             let decoded = percent_decode(name.as_str().strip_prefix("acme/").unwrap_or_default());
@@ -444,7 +446,8 @@ mod tests {
         fn members_decode_to_their_names(member in "\\PC{0,60}", odd in "[./!%\\\\ \
             \\x00-\\x20]{0,12}") {
             let member = format!("{odd}{member}{odd}");
-            let name = naming(Layout::Path).of_member(&RemotePath::from("/out/a.zip"), &[], &member);
+            let archive = RemotePath::from("/out/a.zip");
+            let name = naming(Layout::Path).of_member(&archive, &[], &member);
             let tail = name.as_str().strip_prefix("acme/a.zip!/").unwrap_or("none").to_owned();
             let decoded = if tail == "%" { Some(Vec::new()) } else { percent_decode(&tail) };
             prop_assert_eq!(decoded, Some(member.into_bytes()));

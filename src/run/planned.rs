@@ -24,8 +24,8 @@ pub struct Planned {
     pub why: &'static str,
     /// Whether it must be looked at again first, because it may still be written.
     pub unsettled: bool,
-    /// The name of its blob, as things are now. `None`: it is an archive, of which only members are stored, or
-    /// it gets no name.
+    /// The name of its blob, as things are now. `None`: it is an archive, of
+    /// which only members are stored, or it gets no name.
     pub blob: Option<BlobName>,
     /// Where its members go, if it is an archive by its name.
     #[serde(skip_serializing_if = "Option::is_none")]

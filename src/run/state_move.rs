@@ -178,7 +178,8 @@ impl StateMove {
     }
 
     /// The new place holds no state that counts: nothing but probes, records of runs that were
-    /// refused, the index of names (a cache), and what an earlier move has left behind, whose heads tell where it went.
+    /// refused, the index of names (a cache), and what an earlier move has left behind, whose heads
+    /// tell where it went.
     async fn must_be_free(&self) -> Result<(), MoveError> {
         let mut left_behind = BTreeSet::new();
         for info in listed(&*self.to).await? {

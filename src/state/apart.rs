@@ -133,8 +133,8 @@ impl Apart {
     fn refused(&self, why: String) -> StoreError {
         let op = "looking for the state of";
         StoreError::new(op, ROOT, self.blobs.address(), StoreKind::Rejected, why).with_hint(
-            "set `[state]` to the place that holds the state, or leave it out; `blobferry state move` \
-            moves what is there to the place that `[state]` names",
+            "set `[state]` to the place that holds the state, or leave it out; `blobferry state \
+            move` moves what is there to the place that `[state]` names",
         )
     }
 }

@@ -5,13 +5,13 @@
 //! _blobferry/place.json                       there: which destination it belongs to
 //! _blobferry/moving.json                      there, until all of it has come: where it comes from
 //! _blobferry/_runs/<date>/<run>.json          the record of a run: every source that it looked at
-//! _blobferry/_runs/sources.json               when each source was looked at last: a cache over the records
+//! _blobferry/_runs/sources.json               when each source was looked at last: a cache
 //! _blobferry/_names/<run>….tsv                names of files, sorted: a cache over the manifests
-//! _blobferry/<source>/runs/<date>/<run>.json  the report of a pass that changed something; .jsonl: its manifest
+//! _blobferry/<source>/runs/<date>/<run>.json  the report of a pass; .jsonl: its manifest
 //! _blobferry/<source>/ledger/…                head, index, shards, journals: see `ledger`
 //! _blobferry/<source>/archives/<version>.json the manifest of an archive
 //! _blobferry/<source>/quarantine/<version>    the original of an archive that cannot be unpacked
-//! _blobferry/<source>/refused/<version>       why an archive was refused by a limit: see `run::limit_memory`
+//! _blobferry/<source>/refused/<version>       the limit that refused it: see `run::limit_memory`
 //! _blobferry/<source>/expect/<name>/<deadline>.<state>.json  what a window came to
 //! _blobferry/<source>/expect/open.json        how expectations stand: a cache over manifests
 //! _blobferry/<source>/work/<pass>/…           a pass in pieces: see `jobs`

@@ -158,8 +158,9 @@ async fn tell_folders(pass: &Pass, report: &mut SourceReport) -> Result<(), Ledg
             let (one, other) = (&pair.one, &pair.other);
             let text = format!(
                 "`{one}` and `{other}` are listed with the same files, and equal bytes come for \
-                each, or each leaves with its twin: the server may take the two names for one folder, so that the files of the \
-                other never arrive; leave one of them out with `exclude`"
+                each, or each leaves with its twin: the server may take the two names for one \
+                folder, so that the files of the other never arrive; leave one of them out with \
+                `exclude`"
             );
             report.add_problem(Problem::new(Class::Unreachable, text));
         }

@@ -1,8 +1,8 @@
 //! What a run tells those who watch it from outside: its calls, its files, its failures.
 //!
-//! Calls and counts go out as `tracing` events under [`TARGET`], never a secret in any. Where nobody
-//! listens to that target, as in every command without Application Insights, an event costs one
-//! comparison. What a person must see is a line of the log: [`source_ended`], [`run_ended`].
+//! Calls and counts go out as `tracing` events under [`TARGET`], never a secret in any. Where
+//! nobody listens to that target, as in every command without Application Insights, an event costs
+//! one comparison. What a person must see is a line of the log: [`source_ended`], [`run_ended`].
 
 use std::fmt::Display;
 use std::time::{Duration, Instant};

@@ -17,8 +17,8 @@ pub struct Transfer {
     pub known: Option<Box<Known>>,
     /// Whether it rests, so that it may be brought over should its bytes turn out to be others.
     pub rests: bool,
-    /// Whether another file of its listing has the same plain name and comes first, so that this one
-    /// gets a name apart.
+    /// Whether another file of its listing has the same plain name and comes first, so that this
+    /// one gets a name apart.
     pub yields: bool,
 }
 

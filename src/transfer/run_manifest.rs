@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! _blobferry/<source>/runs/<date>/<run>.jsonl     the lines, see `report::Line`
-//! _blobferry/<source>/runs/<date>/<run>.json      the report, which comes after and names the manifest
+//! _blobferry/<source>/runs/<date>/<run>.json      the report, which comes after them
 //! ```
 //!
 //! Making a line ([`Line::of`]) is pure and may happen anywhere, in another process too; appending

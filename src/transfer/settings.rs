@@ -28,7 +28,8 @@ use crate::store::placement::Placement;
 /// A source and how to treat it.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// Its name, `[A-Za-z0-9][A-Za-z0-9._-]*`: the first segment of its blobs, the key of its ledger.
+    /// Its name, `[A-Za-z0-9][A-Za-z0-9._-]*`: the first segment of its blobs, the key of its
+    /// ledger.
     pub name: String,
     /// Where it is.
     pub endpoint: Arc<dyn Endpoint>,

@@ -171,7 +171,8 @@ fn standard_error_alone_says_what_is_wrong_since_when_and_what_to_do() {
 #[test]
 fn the_end_of_a_run_has_the_level_of_its_word() {
     let place = Place::new(
-        "[[source]]\nname = \"good\"\nurl = \"file:///\"\ninclude = [\"nothing-is-called-so\"]\ndepth = 1\n",
+        "[[source]]\nname = \"good\"\nurl = \"file:///\"\n\
+        include = [\"nothing-is-called-so\"]\ndepth = 1\n",
     );
     std::fs::create_dir(place.folder.path().join("in")).expect("made");
     let config = place.folder.path().join("ingest.toml");

@@ -17,7 +17,14 @@ pub const CANARY: &str = "canary-pa55-word";
 
 /// A timer's payload, as the host writes it.
 pub fn timer() -> String {
-    r#"{"Data":{"timer":{"Schedule":{"AdjustForDST":true},"ScheduleStatus":{"Last":"2026-11-22T19:20:06.053166+00:00","Next":"2026-11-22T20:00:00+00:00","LastUpdated":"2026-11-22T19:20:06.053166+00:00"},"IsPastDue":false}},"Metadata":{"sys":{"MethodName":"IngestTimer","UtcNow":"2026-11-22T19:20:06.32327Z","RandGuid":"adecca7f-0000-0000-0000-000000000000"}}}"#.to_owned()
+    concat!(
+        r#"{"Data":{"timer":{"Schedule":{"AdjustForDST":true},"ScheduleStatus":{"#,
+        r#""Last":"2026-11-22T19:20:06.053166+00:00","Next":"2026-11-22T20:00:00+00:00","#,
+        r#""LastUpdated":"2026-11-22T19:20:06.053166+00:00"},"IsPastDue":false}},"#,
+        r#""Metadata":{"sys":{"MethodName":"IngestTimer","UtcNow":"2026-11-22T19:20:06.32327Z","#,
+        r#""RandGuid":"adecca7f-0000-0000-0000-000000000000"}}}"#
+    )
+    .to_owned()
 }
 
 /// The payload of an HTTP call, as the host writes it: the body is text, route parameters are

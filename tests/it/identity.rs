@@ -232,7 +232,8 @@ fn the_identity_endpoint_is_never_asked_through_a_proxy() {
 #[test]
 fn a_user_assigned_identity_is_named_by_its_object_or_resource_id_too() {
     let Some(azurite) = Azurite::start_with_tokens() else { return };
-    let resource = "/subscriptions/s/resourcegroups/r/providers/Microsoft.ManagedIdentity/userAssignedIdentities/ferry";
+    let resource = "/subscriptions/s/resourcegroups/r/providers/Microsoft.ManagedIdentity/\
+        userAssignedIdentities/ferry";
     for (setting, asked) in [
         ("object_id = \"44444444\"".to_owned(), "object_id=44444444"),
         (

@@ -162,7 +162,8 @@ fn the_day_is_that_of_the_sources_time_zone() {
 #[test]
 fn one_file_has_a_literal_name_and_its_last_version_replaces_it() {
     let site = Site::new(
-        "include = [\"daily/report.csv\"]\nlayout = \"landing/report.csv\"\nversions = \"overwrite\"",
+        "include = [\"daily/report.csv\"]\nlayout = \"landing/report.csv\"\n\
+        versions = \"overwrite\"",
     );
     site.put("daily/report.csv", b"one");
     site.well(&["run"]);

@@ -266,7 +266,8 @@ for name in open(local + "/names").read().split():
     got = []
     try:
         ftp.retrbinary("RETR " + path, got.append)
-        print(name if b"".join(got) == open(local.encode() + b"/copy/" + raw, "rb").read() else name + " differs")
+        copy = open(local.encode() + b"/copy/" + raw, "rb").read()
+        print(name if b"".join(got) == copy else name + " differs")
     except (ftplib.error_perm, ValueError):
         pass
 "#;

@@ -78,7 +78,8 @@ fn the_package_holds_an_app_that_the_host_can_start() {
     assert_eq!(wrong.status.code(), Some(2));
 }
 
-/// Where links of `page` lead, from the folder of `page`; addresses and places in the page left out.
+/// Where links of `page` lead, from the folder of `page`; addresses and places in the page are
+/// left out.
 fn links(page: &str) -> Vec<&str> {
     let targets = page.split("](").skip(1).filter_map(|rest| rest.split(')').next());
     let targets = targets.map(|target| target.split('#').next().expect("split gives one"));

@@ -162,10 +162,8 @@ async fn lists(
     }
     assert_eq!(&found, expected);
     let inner = entries_of(session, &world.at(b"sub")).await.unwrap();
-    assert!(
-        matches!(&inner[..], [Listed::File(file)] if file.path == world.at(b"sub/inner.txt") && file.size == Some(5)),
-        "{inner:?}"
-    );
+    let [Listed::File(file)] = &inner[..] else { panic!("{inner:?}") };
+    assert_eq!((&file.path, file.size), (&world.at(b"sub/inner.txt"), Some(5)));
     let missing = entries_of(session, &world.at(b"nowhere")).await.unwrap_err();
     assert!(missing.class() == Class::NotFound && missing.keeps_session(), "{missing:?}");
 }

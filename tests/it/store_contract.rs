@@ -238,7 +238,8 @@ async fn a_match_is_the_last_write(store: &dyn Store) {
     let first = write(store, "match", b"one").await;
     let replace = |bytes: &'static [u8], etag: &Etag| {
         let (at, condition) = (at.clone(), Condition::IfMatch(etag.clone()));
-        async move { store.put(&at, Bytes::from_static(bytes), &properties(bytes), &condition).await }
+        let written = Bytes::from_static(bytes);
+        async move { store.put(&at, written, &properties(bytes), &condition).await }
     };
     let second = replace(b"two", &first).await.expect("the tag is the last one's");
     assert_ne!(first, second);

@@ -1,5 +1,8 @@
 //! How a zip begins, and what only looks so.
 
+/// What is looked at of the first header.
+pub(crate) const HEAD_BYTES: usize = 32;
+
 /// What a file begins with that is a zip from its first byte on: a member, an empty archive, a part
 /// of a split one, one that was to be split and fitted after all.
 const BEGINNINGS: &[&[u8]] = &[b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08", b"PK00PK\x03\x04"];

@@ -3,13 +3,14 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{Zip, ZipOpened, listed, member};
 use crate::archive::contract::{Indexed, Partial, Place, UnpackError};
 use crate::archive::limits::Meter;
 use crate::archive::options::ArchiveOptions;
 use crate::archive::spool_reader::SpoolReader;
-use crate::archive::zip::directory::damaged;
+use crate::archive::zip::beginning::HEAD_BYTES;
+use crate::archive::zip::directory::{ZipEntry, damaged};
 use crate::archive::zip::end;
+use crate::archive::zip::opened::{ZipOpened, listed, member};
 
 /// How far beyond a member its reader may look, for what follows it.
 const BEYOND_BYTES: u64 = 32;
@@ -17,14 +18,18 @@ const BEYOND_BYTES: u64 = 32;
 /// the extra field of the header is usually larger than in the directory.
 const BESIDE_BYTES: u64 = 30 + 24 + 56;
 
-impl Partial for Zip {
+/// The zip format, read in parts.
+#[derive(Debug)]
+pub(super) struct ZipInParts;
+
+impl Partial for ZipInParts {
     fn expects(&self, name: &str) -> bool {
         let extension = name.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
         matches!(extension.as_deref(), Some("zip" | "zipx"))
     }
 
     fn head_bytes(&self) -> u64 {
-        super::HEAD_BYTES as u64
+        HEAD_BYTES as u64
     }
 
     fn tail_bytes(&self) -> u64 {
@@ -63,7 +68,7 @@ impl Partial for Zip {
             return Err(damaged("two of its members are in one place, so that all is to be read"));
         }
         let place = |(index, entry): (usize, &_)| {
-            let entry: &super::ZipEntry = entry;
+            let entry: &ZipEntry = entry;
             let next = directory.next_start(&starts, entry.header);
             let taken = entry.packed.saturating_add(BESIDE_BYTES)
                 + (entry.raw_name.len() + entry.extra.len()) as u64;

@@ -232,8 +232,9 @@ impl CheckLines {
     /// The last lines: what to paste, and whether all is well.
     pub fn end(&mut self) {
         if self.form == Form::Json {
-            return self
-                .write(&json!({ "step": "end", "status": if self.failed == 0 { "ok" } else { "failed" }, "failed": self.failed }).to_string());
+            let status = if self.failed == 0 { "ok" } else { "failed" };
+            let line = json!({ "step": "end", "status": status, "failed": self.failed });
+            return self.write(&line.to_string());
         }
         for (source, line) in std::mem::take(&mut self.pastes) {
             self.write(&format!(

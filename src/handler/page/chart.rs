@@ -67,7 +67,9 @@ pub(crate) fn bar(pass: &PagePass) -> Markup {
         Some(start)
     });
     html! {
-        svg.bar role="img" viewBox="0 0 1000 12" preserveAspectRatio="none" width="100%" height="12" {
+        svg.bar role="img" viewBox="0 0 1000 12" preserveAspectRatio="none"
+            width="100%" height="12"
+        {
             title { (equation(pass)) }
             rect.c-none x="0" y="0" width="1000" height="12" {}
             @for (((_, class, _), width), start) in PARTS.iter().zip(&widths).zip(starts) {
@@ -83,7 +85,9 @@ pub fn progress(pass: &PagePass, words: &str) -> Markup {
     let width = u64::try_from(u128::from(pass.bytes_fetched.min(total)) * 1000 / u128::from(total))
         .unwrap_or(1000);
     html! {
-        svg.bar role="img" viewBox="0 0 1000 12" preserveAspectRatio="none" width="100%" height="12" {
+        svg.bar role="img" viewBox="0 0 1000 12" preserveAspectRatio="none"
+            width="100%" height="12"
+        {
             title { (words) }
             rect.c-none x="0" y="0" width="1000" height="12" {}
             rect.c-live x="0" y="0" width=(width) height="12" {}

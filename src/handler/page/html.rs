@@ -15,6 +15,7 @@ use super::moment::at;
 use super::pass::{PagePass, PageProblem};
 use super::sentence::Sentence;
 use super::view::{Earlier, PageRun, earlier};
+use crate::handler::envelope::HttpAnswer;
 use crate::report::in_bytes;
 
 const STYLE: &str = include_str!("style.css");
@@ -195,12 +196,30 @@ pub(crate) fn run_link(frame: &Frame<'_>, id: &str, words: &Markup) -> Markup {
     html! { a href=(address::page(frame, &address::run_path(id), &[])) { (words) } }
 }
 
+/// A page with the headers that keep it to itself: no other origin, no copy, no address in a
+/// referrer, no frame.
+pub(super) fn with_headers(status: u16, html: String) -> HttpAnswer {
+    HttpAnswer::page(status, html)
+        .with("Content-Security-Policy", policy())
+        .with("Referrer-Policy", "no-referrer")
+        .with("Cache-Control", "no-store")
+        .with("X-Content-Type-Options", "nosniff")
+        .with("X-Frame-Options", "DENY")
+        .with("Vary", "Accept")
+}
+
 /// What the colours of the bars mean.
 pub(crate) fn legend() -> Markup {
     html! {
         ul.legend aria-label="Colours of the bars" {
-            @for (name, class, _) in PARTS { li { svg width="12" height="12" aria-hidden="true" { rect class=(class) width="12" height="12" rx="2" {} } " \
-                " (name) } }
+            @for (name, class, _) in PARTS {
+                li {
+                    svg width="12" height="12" aria-hidden="true" {
+                        rect class=(class) width="12" height="12" rx="2" {}
+                    }
+                    " " (name)
+                }
+            }
         }
     }
 }
@@ -277,10 +296,18 @@ fn failures(
 ) -> Markup {
     let more = pass.failed.saturating_sub(u64::try_from(pass.failures.len()).unwrap_or(u64::MAX));
     html! {
-        div.wide role="region" aria-label={ "Failed files of " (pass.source) } tabindex="0" id=(part("failed", index)) {
+        div.wide role="region" aria-label={ "Failed files of " (pass.source) }
+            tabindex="0" id=(part("failed", index))
+        {
             table.stack {
-                thead { tr { th scope="col" { "failed file" } th scope="col" { "class" } th scope="col" { "what \
-                    happened, and what to do" } th scope="col" { "before" } } }
+                thead {
+                    tr {
+                        th scope="col" { "failed file" }
+                        th scope="col" { "class" }
+                        th scope="col" { "what happened, and what to do" }
+                        th scope="col" { "before" }
+                    }
+                }
                 tbody {
                     @for failure in &pass.failures {
                         tr {
@@ -294,14 +321,21 @@ fn failures(
                                 bdi { (failure.message) }
                                 div.quiet.small { (hint(&failure.hint)) }
                             }
-                            td.small data-label="before" { (history(frame, &earlier(runs, run, &pass.source, &failure.path))) }
+                            td.small data-label="before" {
+                                (history(frame, &earlier(runs, run, &pass.source, &failure.path)))
+                            }
                         }
                     }
                 }
             }
         }
-        @if more > 0 { p.small { "and " (more) " more: the report below " code { "_blobferry/" (pass.source) "/runs/" } " \
-            tells more of them" } }
+        @if more > 0 {
+            p.small {
+                "and " (more) " more: the report below "
+                code { "_blobferry/" (pass.source) "/runs/" }
+                " tells more of them"
+            }
+        }
     }
 }
 
@@ -311,8 +345,9 @@ fn history(frame: &Frame<'_>, before: &[Earlier]) -> Markup {
     let more = before.len().saturating_sub(SHOWN);
     html! {
         @if before.is_empty() { "not in the runs before" }
-        @for one in before.iter().take(SHOWN) { div { (run_link(frame, &one.run, &at(one.started))) " \
-            " code { (one.class) } } }
+        @for one in before.iter().take(SHOWN) {
+            div { (run_link(frame, &one.run, &at(one.started))) " " code { (one.class) } }
+        }
         @if more > 0 { "and " (more) " times more" }
     }
 }
@@ -336,10 +371,15 @@ pub(crate) fn starting(frame: &Frame<'_>) -> Markup {
     let Some(to) = &frame.starts else { return html! {} };
     html! {
         h2 { "Start or plan a run" }
-        form.form #start method="get" action={ (frame.prefix) "/ingest" } data-to={ (frame.prefix) "/ingest" } {
+        form.form #start method="get" action={ (frame.prefix) "/ingest" }
+            data-to={ (frame.prefix) "/ingest" }
+        {
             div {
                 label for="source" { "Source" }
-                select #source { option value="" { "all" } @for name in frame.sources { option value=(name) { (name) } } }
+                select #source {
+                    option value="" { "all" }
+                    @for name in frame.sources { option value=(name) { (name) } }
+                }
             }
             div {
                 label for="key" { "Function key of IngestHttp (none needed on this machine)" }

@@ -4,11 +4,10 @@ use maud::{Markup, html};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-use super::address;
+use super::address::{self, carried, encoded};
 use super::frame::{Dress, Frame};
-use super::html::{page as whole, problems};
+use super::html::{page as whole, problems, with_headers};
 use super::pass::{PagePass, PageProblem};
-use super::{carried, encoded, page};
 use crate::handler::envelope::{HttpAnswer, HttpCall};
 use crate::report::in_bytes;
 
@@ -43,7 +42,7 @@ impl FormContext<'_> {
             dress: Dress::Html,
             now: OffsetDateTime::now_utc(),
         };
-        page(status, whole(&frame, title, false, live, &self.form()))
+        with_headers(status, whole(&frame, title, false, live, &self.form()))
     }
 
     /// The form. It posts to where it came from, so that the host finds the key where it found it
@@ -53,7 +52,10 @@ impl FormContext<'_> {
             form.form method="post" action={ (self.prefix) "/ingest" (carried(self.call)) } {
                 div {
                     label for="source" { "Source" }
-                    select #source name="source" { option value="" { "all" } @for name in self.sources { option value=(name) { (name) } } }
+                    select #source name="source" {
+                        option value="" { "all" }
+                        @for name in self.sources { option value=(name) { (name) } }
+                    }
                 }
                 @if let Some(view) = self.view { input type="hidden" name="view" value=(view); }
                 button.second type="submit" name="do" value="plan" { "Plan: what would a run do?" }
@@ -97,9 +99,11 @@ impl FormContext<'_> {
         let words = if body["joined"] == true { "is at it already" } else { "was started" };
         let live = html! {
             h1 { "A run " (words) }
-            p { "Run " a href=(address::below(self.prefix, &query, &address::run_path(id), &[])) { (id) } ": \
-                " (body["status"].as_str().unwrap_or("on \
-                its way")) }
+            p {
+                "Run "
+                a href=(address::below(self.prefix, &query, &address::run_path(id), &[])) { (id) }
+                ": " (body["status"].as_str().unwrap_or("on its way"))
+            }
             p { a href=(address::below(self.prefix, &query, "", &[])) { "Overview" } }
         };
         self.show(if status < 400 { 200 } else { status }, "blobferry: a run", &live)
@@ -134,22 +138,45 @@ fn planned(plan: &Value) -> Markup {
     html! {
         div.head { h3 { bdi { (plan["source"].as_str().unwrap_or("?")) } } span { (count) " to \
             fetch, " (in_bytes(plan["bytes"].as_u64().unwrap_or(0))) } }
-        p.small { "decided already: unchanged " (decided.unchanged) ", skipped " (decided.skipped) ", \
-            gone " (decided.gone) ", \
-            deferred " (decided.deferred) ", \
-            failed " (decided.failed) }
+        p.small {
+            "decided already: unchanged " (decided.unchanged)
+            ", skipped " (decided.skipped)
+            ", gone " (decided.gone)
+            ", deferred " (decided.deferred)
+            ", failed " (decided.failed)
+        }
         @if !problems_told.is_empty() { (problems(&problems_told)) }
         @if !files.is_empty() {
-            div.wide role="region" aria-label={ "Files to fetch from " (plan["source"].as_str().unwrap_or("?")) } tabindex="0" {
+            div.wide role="region" tabindex="0"
+                aria-label={ "Files to fetch from " (plan["source"].as_str().unwrap_or("?")) }
+            {
                 table.stack {
-                    thead { tr { th scope="col" { "file" } th scope="col" { "why" } th.number scope="col" { "size" } th scope="col" { "blob" } } }
+                    thead {
+                        tr {
+                            th scope="col" { "file" }
+                            th scope="col" { "why" }
+                            th.number scope="col" { "size" }
+                            th scope="col" { "blob" }
+                        }
+                    }
                     tbody {
                         @for file in files {
                             tr {
-                                td.name { bdi { (text(file, "path")) } @if file["unsettled"] == json!(true) { div.quiet.small { "may \
-                                    still be written: is looked at again first" } } }
+                                td.name {
+                                    bdi { (text(file, "path")) }
+                                    @if file["unsettled"] == json!(true) {
+                                        div.quiet.small {
+                                            "may still be written: is looked at again first"
+                                        }
+                                    }
+                                }
                                 td { (text(file, "why")) }
-                                td.number data-label="size" { @match file["size"].as_u64() { Some(size) => (in_bytes(size)), None => "unknown" } }
+                                td.number data-label="size" {
+                                    @match file["size"].as_u64() {
+                                        Some(size) => (in_bytes(size)),
+                                        None => "unknown",
+                                    }
+                                }
                                 td.name { bdi { (destination_of(file)) } }
                             }
                         }

@@ -170,7 +170,7 @@ pub(crate) async fn answer(
     };
     let PageMade { status, body } = made.map_err(|error| chain(&error))?;
     let answer = match body {
-        PageBody::Html(html) => page(status, html),
+        PageBody::Html(html) => html::with_headers(status, html),
         PageBody::Json(json) => HttpAnswer::new(status, context.redactor.json(json))
             .with("Vary", "Accept")
             .with("Cache-Control", "no-store"),
@@ -391,21 +391,10 @@ pub(crate) fn refusal(refused: &HttpAnswer, prefix: &str, call: &HttpCall) -> Ht
         now: OffsetDateTime::now_utc(),
     };
     let reason = refused.body["error"].as_str().unwrap_or("no reason was given");
-    let mut answer = page(refused.status, html::refusal(&frame, refused.status, reason));
+    let mut answer =
+        html::with_headers(refused.status, html::refusal(&frame, refused.status, reason));
     answer.headers.extend(refused.headers.iter().cloned());
     answer
-}
-
-/// A page with the headers that keep it to itself: no other origin, no copy, no address in a
-/// referrer, no frame.
-fn page(status: u16, html: String) -> HttpAnswer {
-    HttpAnswer::page(status, html)
-        .with("Content-Security-Policy", html::policy())
-        .with("Referrer-Policy", "no-referrer")
-        .with("Cache-Control", "no-store")
-        .with("X-Content-Type-Options", "nosniff")
-        .with("X-Frame-Options", "DENY")
-        .with("Vary", "Accept")
 }
 
 #[cfg(test)]

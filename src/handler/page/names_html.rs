@@ -97,9 +97,17 @@ pub fn page(
                 }
                 li { span { "Left out" } span { "Names of files that your rules leave out are not \
                     kept." } }
-                li { span { "Archives" } span { "Members are found by the name of their archive." } }
-                li { span { "Spelling" } span { "Capital and small letters are the same here. " code { "*" } " \
-                    stands for any letters." } }
+                li {
+                    span { "Archives" }
+                    span { "Members are found by the name of their archive." }
+                }
+                li {
+                    span { "Spelling" }
+                    span {
+                        "Capital and small letters are the same here. "
+                        code { "*" } " stands for any letters."
+                    }
+                }
             }
         }
     };

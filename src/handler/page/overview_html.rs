@@ -418,7 +418,9 @@ fn run_row(frame: &Frame<'_>, group: &Alike<'_>) -> Markup {
         tr role="row" {
             th.hi-w scope="row" role="rowheader" {
                 (run_link(frame, &run.id, &at(run.started)))
-                @if group.runs > 1 { span.q.s { (group.runs) " runs since " (at(group.oldest.started)) } }
+                @if group.runs > 1 {
+                    span.q.s { (group.runs) " runs since " (at(group.oldest.started)) }
+                }
                 span.q.s { (run.trigger.replace('_', " ")) }
             }
             td.hi-s role="cell" { (word(&run.status)) }
@@ -462,7 +464,10 @@ fn steps(overview: &StatusOverview) -> Markup {
             h2 #steps { "To the first file" }
             ol.steps {
                 li { (done()) div { h3 { "Settings read" } p.q { (settings) } } }
-                li { (done()) div { h3 { "Storage answers" } p.q { "It holds no record of a run yet" } } }
+                li {
+                    (done())
+                    div { h3 { "Storage answers" } p.q { "It holds no record of a run yet" } }
+                }
                 @for ((title, what, text), number) in steps.iter().zip(3..) {
                     li {
                         span.num aria-hidden="true" { (number) }

@@ -89,7 +89,8 @@ mod tests {
         assert_eq!(serde_json::json!(told), told.to_string());
         assert_eq!(
             told.render().into_string(),
-            "Since &lt;<time datetime=\"2026-12-02T06:01:00Z\">2026-12-02 06:01:00 UTC</time>, 3 runs."
+            "Since &lt;<time datetime=\"2026-12-02T06:01:00Z\">2026-12-02 06:01:00 UTC</time>, \
+            3 runs."
         );
         assert_eq!(Sentence::new("at ").known(None).to_string(), "at unknown");
     }

@@ -59,7 +59,10 @@ macro_rules! round {
     };
     ($state:ident, $message:ident, $round:literal, $first:literal, $stride:literal, $mix:expr,
         [$($step:literal)*]) => {
-        $($state = turn::<{ 16 * $round + $step }>($state, &$message[($first + $step * $stride) % 16], $mix);)*
+        $(
+            let word = &$message[($first + $step * $stride) % 16];
+            $state = turn::<{ 16 * $round + $step }>($state, word, $mix);
+        )*
     };
 }
 
@@ -179,7 +182,8 @@ mod tests {
             contents in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..400),
                 1..=LANES),
         ) {
-            let wanted: Vec<[u8; 16]> = contents.iter().map(|content| md5::Md5::digest(content).into()).collect();
+            let alone = |content: &Vec<u8>| md5::Md5::digest(content).into();
+            let wanted: Vec<[u8; 16]> = contents.iter().map(alone).collect();
             prop_assert_eq!(&digests(&contents, side_by_side), &wanted);
             prop_assert_eq!(&digests(&contents, |words, contents,
                 _| advance(words, contents)), &wanted);

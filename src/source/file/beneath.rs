@@ -123,8 +123,8 @@ impl Share {
         Ok(())
     }
 
-    /// An entry as it is described; `None` if it went away meanwhile, which is as if it had never been
-    /// there. One that cannot be described hides nothing but itself.
+    /// An entry as it is described; `None` if it went away meanwhile, which is as if it had never
+    /// been there. One that cannot be described hides nothing but itself.
     fn described(&self, folder: &OwnedFd, name: &OsStr, path: RemotePath) -> Option<Listed> {
         let mut found = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW);
         if matches!(found, Err(Errno::IO | Errno::STALE | Errno::INTR | Errno::AGAIN)) {

@@ -124,8 +124,8 @@ impl FtpClient {
         self.account.learned.wants_steps.load(Ordering::Relaxed)
     }
 
-    /// Goes to the folder of `path`, where the server takes no paths. If it refuses that, so it will
-    /// what is asked next.
+    /// Goes to the folder of `path`, where the server takes no paths. If it refuses that, it will
+    /// refuse the next command, too.
     pub(super) async fn near(
         &mut self,
         scene: Scene<'_>,

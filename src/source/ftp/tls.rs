@@ -400,7 +400,8 @@ mod tests {
 
     #[test]
     fn pins_in_hex_and_in_base64() {
-        let hex = "00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF";
+        let half = "00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF";
+        let hex = &format!("{half}:{half}");
         let with_colons = format!("{:?}", pin(&format!("SHA256:{hex}")).unwrap());
         let plain = format!("{:?}", pin(&format!("SHA256:{}", hex.replace(':', ""))).unwrap());
         let base64 =

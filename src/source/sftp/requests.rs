@@ -143,8 +143,8 @@ impl RequestState {
         if self.overtakes { self.last_id.wrapping_add(1) } else { id }
     }
 
-    /// Keeps count of the handles that the answer `body` to the request `id` is about. An error ends
-    /// the channel.
+    /// Keeps count of the handles that the answer `body` to the request `id` is about. An error
+    /// ends the channel.
     fn count(&mut self, id: u32, subject: &Subject, body: &Bytes) -> Result<(), ClientError> {
         match subject {
             Subject::Path => {}

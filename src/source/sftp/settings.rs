@@ -132,8 +132,8 @@ pub(crate) const KEYS: &[SettingKey] = &[
     SettingKey {
         name: "server_command",
         kind: ValueKind::Text,
-        doc: "A command that starts SFTP on the server, as \"sudo /usr/lib/openssh/sftp-server\", in \
-            place of the server's own SFTP.",
+        doc: "A command that starts SFTP on the server, as \"sudo /usr/lib/openssh/sftp-server\", \
+            in place of the server's own SFTP.",
     },
     SettingKey {
         name: "legacy_algorithms",

@@ -139,7 +139,8 @@ mod tests {
     fn every_shape_is_read() {
         assert_eq!(
             check(
-                "DefaultEndpointsProtocol=https;AccountName=acme;AccountKey=Zm9v;EndpointSuffix=core.windows.net"
+                "DefaultEndpointsProtocol=https;AccountName=acme;AccountKey=Zm9v;\
+                EndpointSuffix=core.windows.net"
             ),
             "https://acme.blob.core.windows.net/ https://acme.queue.core.windows.net/ acme 4"
         );
@@ -155,7 +156,8 @@ mod tests {
         );
         assert_eq!(
             check(
-                "BlobEndpoint=https://acme.blob.core.windows.net/;SharedAccessSignature=?sv=2021-06-08&sig=a%3D"
+                "BlobEndpoint=https://acme.blob.core.windows.net/;\
+                SharedAccessSignature=?sv=2021-06-08&sig=a%3D"
             ),
             "https://acme.blob.core.windows.net/  sas sv=2021-06-08&sig=a%3D"
         );

@@ -250,8 +250,8 @@ fn to_check_of_token(error: &azure_core::Error) -> &'static str {
         next = cause.source();
     }
     if error.to_string().contains("AzureCliCredential") {
-        return "install the Azure CLI and run `az login` as the user that runs this; a machine that \
-                nobody logs in at needs another `identity`";
+        return "install the Azure CLI and run `az login` as the user that runs this; a machine \
+                that nobody logs in at needs another `identity`";
     }
     "check `identity` and `client_id`"
 }

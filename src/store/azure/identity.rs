@@ -254,7 +254,10 @@ mod tests {
 
     #[test]
     fn a_token_tells_whose_it_is_and_not_itself() {
-        let claims = r#"{"aud":"https://storage.azure.com","appid":"c-1","oid":"o-1","tid":"t-1","exp":1800000000,"upn":"a\u001b@b"}"#;
+        let claims = concat!(
+            r#"{"aud":"https://storage.azure.com","appid":"c-1","oid":"o-1","tid":"t-1","#,
+            r#""exp":1800000000,"upn":"a\u001b@b"}"#
+        );
         let token = format!("e30.{}.canary", URL_SAFE_NO_PAD.encode(claims));
         let whose = Whose::of(&token);
         assert_eq!(whose.to_string(), "client id c-1, object id o-1, name a\\x1B@b, tenant t-1");

@@ -147,7 +147,8 @@ mod tests {
         request.insert_header("x-ms-date", "now");
         request.insert_header("content-md5", "MD5");
         request.insert_header("if-none-match", "*");
-        let expected = "PUT\n\n\n5\nMD5\n\n\n\n\n*\n\n\nx-ms-date:now\nx-ms-version:2026-04-06\n/acme/c/a%2Fb\nblockid:QQ==\ncomp:block";
+        let expected = "PUT\n\n\n5\nMD5\n\n\n\n\n*\n\n\nx-ms-date:now\nx-ms-version:2026-04-06\n\
+            /acme/c/a%2Fb\nblockid:QQ==\ncomp:block";
         assert_eq!(string_to_sign("acme", &request), expected);
     }
 }

@@ -143,8 +143,10 @@ mod tests {
 
     #[test]
     fn what_azure_writes_is_read() {
-        let azure = ";IngestionEndpoint=https://westeurope-5.in.applicationinsights.azure.com/;LiveEndpoint=https://westeurope.livediagnostics.monitor.azure.com/;ApplicationId=5";
-        let read = "InstrumentationKey=K;IngestionEndpoint=https://westeurope-5.in.applicationinsights.azure.com/";
+        let azure = ";IngestionEndpoint=https://westeurope-5.in.applicationinsights.azure.com/;\
+            LiveEndpoint=https://westeurope.livediagnostics.monitor.azure.com/;ApplicationId=5";
+        let read = "InstrumentationKey=K;\
+            IngestionEndpoint=https://westeurope-5.in.applicationinsights.azure.com/";
         assert_eq!(text(azure), Ok((read.to_owned(), false)));
         assert_eq!(text(";"), Ok(("InstrumentationKey=K".to_owned(), false)));
         assert_eq!(

@@ -1,4 +1,5 @@
-//! Where each member of an archive goes: asked for again rather than held, but what is odd about it.
+//! Where each member of an archive goes: asked for again rather than held, but what is odd about
+//! it.
 
 use std::collections::{HashMap, HashSet};
 

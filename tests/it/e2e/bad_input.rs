@@ -327,7 +327,8 @@ fn bad_archives_are_told_and_nothing_of_them_is_visible() {
 fn a_sas_that_has_expired() {
     let Some(azurite) = Azurite::shared() else { return };
     let container = Azurite::container("expired");
-    let sas = "sv=2021-06-08&ss=b&srt=sco&sp=rwdlac&se=2020-01-01T00:00:00Z&spr=https,http&sig=c2lnbmF0dXJlLW9mLWEtY2FuYXJ5LXRoYXQtaXMtZGVhZA%3D%3D";
+    let sas = "sv=2021-06-08&ss=b&srt=sco&sp=rwdlac&se=2020-01-01T00:00:00Z&spr=https,http&\
+        sig=c2lnbmF0dXJlLW9mLWEtY2FuYXJ5LXRoYXQtaXMtZGVhZA%3D%3D";
     let ferry = Ferry::between(
         "url = \"file:///etc\"\n",
         &format!(
@@ -365,7 +366,8 @@ fn a_store_that_is_down() {
     let key =
         "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
     let string = format!(
-        "DefaultEndpointsProtocol=http;AccountName=a;AccountKey={key};BlobEndpoint=http://127.0.0.1:{closed}/a;"
+        "DefaultEndpointsProtocol=http;AccountName=a;AccountKey={key};\
+        BlobEndpoint=http://127.0.0.1:{closed}/a;"
     );
     let ferry = Ferry::between(
         "url = \"file:///etc\"\n",

@@ -245,8 +245,8 @@ fn a_store_that_refuses_ends_with_three_and_a_container_to_be_made_is_no_failure
         .says(&["FAIL  destination: [store_auth]"]);
     assert!(!done.out.contains("Y2FuYXJ5"), "{}", done.out);
     let dead = "connection_string = \
-        \"DefaultEndpointsProtocol=http;AccountName=a;AccountKey=a2V5;BlobEndpoint=http://127.0.0.1:9/a;\"\ncontainer \
-        = \"landing\"";
+        \"DefaultEndpointsProtocol=http;AccountName=a;AccountKey=a2V5;\
+        BlobEndpoint=http://127.0.0.1:9/a;\"\ncontainer = \"landing\"";
     Ferry::between(&source, dead)
         .run(&["check"])
         .code(3)

@@ -123,10 +123,13 @@ const CHECK: &str = r#"
 import json, re, sys, tomllib
 schema = json.load(open(sys.argv[1]))
 KINDS = {"object": dict, "array": list, "string": str, "integer": int, "boolean": bool}
-KNOWN = {"$schema", "title", "description", "type", "anyOf", "enum", "pattern", "minLength", "minimum", "maximum", "required", "properties", "additionalProperties", "items", "minItems"}
+KNOWN = {"$schema", "title", "description", "type", "anyOf", "enum", "pattern", "minLength",
+    "minimum", "maximum", "required", "properties", "additionalProperties", "items", "minItems"}
+def of_kind(value, kind):
+    return isinstance(value, KINDS[kind]) and isinstance(value, bool) == (kind == "boolean")
 def check(value, rule, at):
     assert not set(rule) - KNOWN, f"{at}: unknown rules {set(rule) - KNOWN}"
-    if "type" in rule and (not isinstance(value, KINDS[rule["type"]]) or isinstance(value, bool) != (rule["type"] == "boolean")):
+    if "type" in rule and not of_kind(value, rule["type"]):
         return [f"{at} is no {rule['type']}"]
     if "anyOf" in rule and all(check(value, one, at) for one in rule["anyOf"]):
         return [f"{at} = {value!r} is none of the forms"]
@@ -136,7 +139,8 @@ def check(value, rule, at):
         return [f"{at} does not match {rule['pattern']}"]
     if isinstance(value, str) and len(value) < rule.get("minLength", 0):
         return [f"{at} is too short"]
-    if isinstance(value, int) and not rule.get("minimum", value) <= value <= rule.get("maximum", value):
+    least, most = rule.get("minimum", value), rule.get("maximum", value)
+    if isinstance(value, int) and not least <= value <= most:
         return [f"{at} is out of range"]
     found = []
     if isinstance(value, dict):
@@ -147,7 +151,8 @@ def check(value, rule, at):
             elif rule.get("additionalProperties") is False:
                 found.append(f"{at}.{key} is unknown")
     if isinstance(value, list):
-        found += [problem for n, inner in enumerate(value) for problem in check(inner, rule.get("items", {}), f"{at}[{n}]")]
+        for n, inner in enumerate(value):
+            found += check(inner, rule.get("items", {}), f"{at}[{n}]")
         if len(value) < rule.get("minItems", 0):
             found.append(f"{at} is too short")
     return found

@@ -177,8 +177,10 @@ fn a_container_of_the_same_account_with_tier_tags_and_metadata() {
     counts(ferry.ingest(), "unchanged", &[1, 1]);
     ferry.run(&["audit"]).code(0);
     // By a program that shares no code with ours.
-    let look = "import sys, json\nfrom azure.storage.blob import BlobClient\nfor c in sys.argv[2:]:\n \
-        b = BlobClient.from_connection_string(sys.argv[1], c, 'a.txt')\n p = b.get_blob_properties()\n \
+    let look = "import sys, json\nfrom azure.storage.blob import BlobClient\n\
+        for c in sys.argv[2:]:\n \
+        b = BlobClient.from_connection_string(sys.argv[1], c, 'a.txt')\n \
+        p = b.get_blob_properties()\n \
         print(json.dumps([b.download_blob().readall().decode(), p.blob_tier, b.get_blob_tags(), \
         p.metadata.get('feed'), p.metadata['source']]))";
     let output = python(&["-c", look, &azurite.connection_string(), &first, &other]);

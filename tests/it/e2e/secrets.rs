@@ -127,7 +127,8 @@ fn log(format: &str) -> String {
 const DUMP: &str = r#"
 import sys
 from azure.storage.blob import BlobServiceClient
-container = BlobServiceClient.from_connection_string(sys.argv[1], api_version="2025-11-05").get_container_client(sys.argv[2])
+service = BlobServiceClient.from_connection_string(sys.argv[1], api_version="2025-11-05")
+container = service.get_container_client(sys.argv[2])
 for item in container.list_blobs(include=["metadata"]):
     if item.name.startswith("_blobferry/"):
         sys.stdout.buffer.write(container.download_blob(item.name).readall())
@@ -198,7 +199,11 @@ fn runs_that_succeed_are_silent() {
 
 const PASSWORD: &str = "Canary p@ss:w/rd#%41?+&=\u{e9}";
 /// By Info-ZIP: `zip -X -P` and [`PASSWORD`].
-const ZIPPED: &str = "504b03040a000900000083182258ac64e3c5230000001700000005000000612e74787470b1b64cb9dcbdd7bc77688589c5e8e9b65984ae02c7571b319e420c8daa1ff87d1518504b0708ac64e3c52300000017000000504b01021e030a000900000083182258ac64e3c52300000017000000050000000000000001000000a48100000000612e747874504b0506000000000100010033000000560000000000";
+const ZIPPED: &str = "\
+    504b03040a000900000083182258ac64e3c5230000001700000005000000612e74787470b1b64cb9dcbd\
+    d7bc77688589c5e8e9b65984ae02c7571b319e420c8daa1ff87d1518504b0708ac64e3c5230000001700\
+    0000504b01021e030a000900000083182258ac64e3c52300000017000000050000000000000001000000\
+    a48100000000612e747874504b0506000000000100010033000000560000000000";
 
 #[test]
 fn passwords_of_archives_open_them_and_are_not_told() {
@@ -275,7 +280,8 @@ fn refused_credentials_are_not_told() {
     let destinations = [
         format!(
             "connection_string = \
-            \"DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;AccountKey={KEY};BlobEndpoint={};\"",
+            \"DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;AccountKey={KEY};\
+            BlobEndpoint={};\"",
             azurite.blob_url()
         ),
         format!(

@@ -284,13 +284,19 @@ root = sys.argv[1]
 def archive(name, method, members):
     with zipfile.ZipFile(os.path.join(root, name), "w", method) as out:
         for path, data in members:
-            out.writestr(zipfile.ZipInfo(path, (2021, 5, 6, 7, 8, 10)), data, method if data else zipfile.ZIP_STORED)
-plain = [("a.txt", b"one"), ("b/c.bin", os.urandom(300000)), ("empty", b""), ("b/", b""), ("café/日.txt", b"utf8" * 9000)]
+            member = zipfile.ZipInfo(path, (2021, 5, 6, 7, 8, 10))
+            out.writestr(member, data, method if data else zipfile.ZIP_STORED)
+plain = [("a.txt", b"one"), ("b/c.bin", os.urandom(300000)), ("empty", b""), ("b/", b""),
+    ("café/日.txt", b"utf8" * 9000)]
+odd = [("../climbs", b"1"), ("/absolute", b"2"), ("twice", b"3"), ("twice", b"4"), ("Case", b"5"),
+    ("case", b"6"), ("C:/drive", b"7"), ("a%2Fb", b"8"), ("x.", b"9"), (" ", b"10"),
+    ("\u00e9" * 1100, b"11")]
+many = [(f"d{i%7}/{i}.txt", str(i).encode() * i) for i in range(300)]
 archive("stored.zip", zipfile.ZIP_STORED, plain)
 archive("deflated.dat", zipfile.ZIP_DEFLATED, plain)
-archive("odd.zip", zipfile.ZIP_DEFLATED, [("../climbs", b"1"), ("/absolute", b"2"), ("twice", b"3"), ("twice", b"4"), ("Case", b"5"), ("case", b"6"), ("C:/drive", b"7"), ("a%2Fb", b"8"), ("x.", b"9"), (" ", b"10"), ("\u00e9" * 1100, b"11")])
+archive("odd.zip", zipfile.ZIP_DEFLATED, odd)
 archive("none.zip", zipfile.ZIP_STORED, [])
-archive("many.zip", zipfile.ZIP_DEFLATED, [(f"d{i%7}/{i}.txt", str(i).encode() * i) for i in range(300)])
+archive("many.zip", zipfile.ZIP_DEFLATED, many)
 for name in os.listdir(root):
     os.utime(os.path.join(root, name), (1600000000, 1600000000))
 "#;
@@ -304,7 +310,9 @@ fn every_member_of_zip_archives_is_what_python_reads() {
     let ferry = Ferry::between(&served.toml, &azure(azurite, &container));
     let source = ferry.ingest().code(0).source();
     let summary = verify(azurite, &container, &served.root, &served.base, &[]);
-    expect![[r#"{"archives":5,"identical":0,"members":321,"skipped":2,"stored":319} {"blobs":319,"bytes":801574,"empty_archives":1,"members":319,"ok":true,"own":13}"#]].assert_eq(&format!("{} \
-        {summary}", source["members"]));
+    expect![[r#"{"archives":5,"identical":0,"members":321,"skipped":2,"stored":319}"#]]
+        .assert_eq(&source["members"].to_string());
+    let wanted = r#"{"blobs":319,"bytes":801574,"empty_archives":1,"members":319,"#;
+    assert_eq!(summary.to_string(), format!(r#"{wanted}"ok":true,"own":13}}"#));
     assert_eq!(ferry.ingest().code(0).source()["unchanged"], 5);
 }

@@ -21,7 +21,8 @@ const ZONES: [&str; 10] = [
 ];
 const TIMES: [&str; 6] = ["00:00", "00:30", "01:45", "02:30", "03:00", "07:00"];
 
-/// Every deadline of these years, in seconds: in a gap the first instant after it, of two the later.
+/// Every deadline of these years, in seconds: in a gap the first instant after it, of two the
+/// later.
 const WITNESS: &str = r#"
 import sys
 from datetime import datetime, timedelta, timezone

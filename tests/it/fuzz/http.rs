@@ -18,7 +18,8 @@ pub fn check(bytes: &[u8]) {
             let body = String::from_utf8_lossy(taking.0).into_owned();
             let as_json = serde_json::from_str::<Value>(&body).ok();
             for body in [Some(json!(body)), as_json].into_iter().flatten() {
-                payload(json!({"Data": {"req": {"Method": "POST", "Url": "http://h/api/ingest", "Body": body}}}).to_string().as_bytes());
+                let req = json!({"Method": "POST", "Url": "http://h/api/ingest", "Body": body});
+                payload(json!({"Data": {"req": req}}).to_string().as_bytes());
             }
         }
         2 => {
@@ -89,10 +90,25 @@ fn refused(answer: &HttpAnswer, statuses: std::ops::RangeInclusive<u16>) {
 /// Payloads of the host, its odd forms, and requests.
 pub fn seeds() -> Vec<Vec<u8>> {
     const PAYLOADS: &[&str] = &[
-        r#"{"Data":{"timer":"{\"ScheduleStatus\":{\"Last\":\"0001-01-01T00:00:00\",\"Next\":\"2026-11-20T10:15:00+00:00\"},\"IsPastDue\":\"true\"}"},"Metadata":{"sys":{}}}"#,
-        r#"{"Data":{"timer":{"Schedule":{"AdjustForDST":true},"IsPastDue":false,"ScheduleStatus":null}},"Metadata":{"RetryContext":"{\"RetryCount\":\"1\"}"}}"#,
-        r#"{"Data":{"req":{"Url":"https://x/api/ingest?code=k&sources=acme","Method":"POST","Query":{"code":"k","sources":"acme, other"},"Headers":{"Accept":["text/html,application/json;q=0.9"]},"Params":{},"Body":"{\"sources\":[\"acme\"]}"}},"Metadata":{"id":"\"7\""}}"#,
-        r#"{"Data":{"req":{"Method":"GET","Url":"http://x/api/ingest/runs/20261120-101112-abc","Query":"{\"limit\":\"20\"}"}}}"#,
+        concat!(
+            r#"{"Data":{"timer":"{\"ScheduleStatus\":{\"Last\":\"0001-01-01T00:00:00\",\"Next\":"#,
+            r#"\"2026-11-20T10:15:00+00:00\"},\"IsPastDue\":\"true\"}"},"Metadata":{"sys":{}}}"#
+        ),
+        concat!(
+            r#"{"Data":{"timer":{"Schedule":{"AdjustForDST":true},"IsPastDue":false,"#,
+            r#""ScheduleStatus":null}},"Metadata":{"RetryContext":"{\"RetryCount\":\"1\"}"}}"#
+        ),
+        concat!(
+            r#"{"Data":{"req":{"Url":"https://x/api/ingest?code=k&sources=acme","Method":"POST","#,
+            r#""Query":{"code":"k","sources":"acme, other"},"Headers":{"Accept":"#,
+            r#"["text/html,application/json;q=0.9"]},"Params":{},"#,
+            r#""Body":"{\"sources\":[\"acme\"]}"}},"Metadata":{"id":"\"7\""}}"#
+        ),
+        concat!(
+            r#"{"Data":{"req":{"Method":"GET","#,
+            r#""Url":"http://x/api/ingest/runs/20261120-101112-abc","#,
+            r#""Query":"{\"limit\":\"20\"}"}}}"#
+        ),
         r#"{"data":{"REQ":{"method":"get","body":null}}}"#,
         "[]",
         "\u{feff}{}",
@@ -106,13 +122,17 @@ pub fn seeds() -> Vec<Vec<u8>> {
         "[[[[[[[[[[[[[[[[[[[[",
     ];
     const HOSTS: &[&str] = &[
-        r#"{"version":"2.0","functionTimeout":"00:10:00","extensions":{"http":{"routePrefix":"api"}}}"#,
+        concat!(
+            r#"{"version":"2.0","functionTimeout":"00:10:00","#,
+            r#""extensions":{"http":{"routePrefix":"api"}}}"#
+        ),
         r#"{"functionTimeout":"-1"}"#,
         r#"{"functionTimeout":"7.23:59:59.9999999"}"#,
     ];
     let of = |form: u8, texts: &[&str]| {
         texts.iter().map(|text| [&[form][..], text.as_bytes()].concat()).collect::<Vec<_>>()
     };
-    let request = b"\x02\x04POST\x1bhttp://h/api/ingest/runs/77\x07sources\x04acme\x0220\0\x09text/html\x05*/*\n\x02{}\x01a";
+    let request = b"\x02\x04POST\x1bhttp://h/api/ingest/runs/77\x07sources\x04acme\x0220\0\
+        \x09text/html\x05*/*\n\x02{}\x01a";
     [of(0, PAYLOADS), of(1, BODIES), of(3, HOSTS), vec![request.to_vec()]].concat()
 }

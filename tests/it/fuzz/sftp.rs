@@ -175,6 +175,8 @@ pub fn seeds() -> Vec<Vec<u8>> {
     seeds.push([vec![3], pieces(&[1, 10, 6, 9, 4, 9, 5, 5, 5, 2])].concat());
     seeds.push([vec![2], pieces(&[0, 6, 8, 4])].concat());
     // Extended attributes, as many as can be claimed.
-    seeds.push(b"\0\x69\0\0\0\x01\x80\0\0\x03\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\0\xff\xff\xff\xff\0\0\0\x01a\0\0\0\x01b".to_vec());
+    let attributes = b"\0\x69\0\0\0\x01\x80\0\0\x03\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\0\
+        \xff\xff\xff\xff\0\0\0\x01a\0\0\0\x01b";
+    seeds.push(attributes.to_vec());
     seeds
 }

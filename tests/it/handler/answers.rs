@@ -126,6 +126,11 @@ impl Bench {
     }
 }
 
+fn work(source: &str, task: &str) -> String {
+    let run = "20261123T100000Z-0a1b2c3d";
+    json!({ "Data": { "work": { "run": run, "source": source, "task": task } } }).to_string()
+}
+
 fn sources(folder: &Path, stable_for: &str) -> Vec<blobferry::transfer::settings::Source> {
     let source = |name: &str| {
         format!(
@@ -143,9 +148,9 @@ fn sources(folder: &Path, stable_for: &str) -> Vec<blobferry::transfer::settings
 async fn every_form_of_a_timers_payload_starts_a_run() {
     let bench = Bench::new(QUICK);
     let with = |status: &str| {
-        format!(
-            r#"{{"Data":{{"timer":{{"Schedule":{{"AdjustForDST":true}},"ScheduleStatus":{status},"IsPastDue":true}}}},"Metadata":{{"sys":{{}}}}}}"#
-        )
+        let timer = r#""Schedule":{"AdjustForDST":true},"IsPastDue":true"#;
+        let data = format!(r#"{{"timer":{{{timer},"ScheduleStatus":{status}}}}}"#);
+        format!(r#"{{"Data":{data},"Metadata":{{"sys":{{}}}}}}"#)
     };
     let first = |date: &str| {
         with(&format!(
@@ -158,7 +163,11 @@ async fn every_form_of_a_timers_payload_starts_a_run() {
         first("0001-01-01T00:51:00+00:51"),
         first("0001-01-01T00:00:00"),
         with("null"),
-        r#"{"Data":{"timer":{"IsPastDue":false,"New":{"x":[1]}}},"Metadata":{"RetryContext":{"RetryCount":1,"MaxRetryCount":2,"Exception":null}},"More":1}"#.to_owned(),
+        concat!(
+            r#"{"Data":{"timer":{"IsPastDue":false,"New":{"x":[1]}}},"Metadata":{"RetryContext":"#,
+            r#"{"RetryCount":1,"MaxRetryCount":2,"Exception":null}},"More":1}"#
+        )
+        .to_owned(),
         r#"{"Data":{"timer":"{\"IsPastDue\":false,\"ScheduleStatus\":null}"}}"#.to_owned(),
         "{}".to_owned(),
     ];
@@ -251,9 +260,9 @@ async fn what_is_no_payload_is_refused_with_a_reason() {
         ("IngestHttp", "{}".to_owned(), 400),
         ("IngestQueue", timer(), 400),
         ("IngestQueue", json!({ "Data": { "work": "dance" } }).to_string(), 400),
-        ("IngestQueue", json!({ "Data": { "work": { "run": "20261123T100000Z-0a1b2c3d", "source": "acme", "task": "dance" } } }).to_string(), 400),
-        ("IngestQueue", json!({ "Data": { "work": { "run": "20261123T100000Z-0a1b2c3d", "source": "none", "task": "plan" } } }).to_string(), 404),
-        ("IngestQueue", json!({ "Data": { "work": { "run": "20261123T100000Z-0a1b2c3d", "source": "acme", "task": "plan" } } }).to_string(), 500),
+        ("IngestQueue", work("acme", "dance"), 400),
+        ("IngestQueue", work("none", "plan"), 404),
+        ("IngestQueue", work("acme", "plan"), 500),
         ("api/ingest", timer(), 404),
     ] {
         let (found, answer) = bench.post(function, payload).await;

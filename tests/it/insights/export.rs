@@ -140,8 +140,7 @@ async fn more_than_can_be_sent_is_turned_away_counted_and_told_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_calls_that_went_well_a_part_is_sent_that_says_what_it_stands_for_and_no_failure_is_left_out()
- {
+async fn of_good_calls_a_part_is_sent_that_says_what_it_stands_for_and_every_failure_is_sent() {
     let ingestion = Ingestion::start(Mood::Well);
     let (insights, operation) = start(&ingestion, 10);
     let subscriber = tracing_subscriber::registry().with(layer(insights));

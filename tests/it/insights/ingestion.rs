@@ -170,7 +170,8 @@ impl Ingestion {
 /// The connection string for the endpoint at `address`.
 pub fn connection(address: SocketAddr) -> String {
     format!(
-        "InstrumentationKey={KEY};IngestionEndpoint=http://{address}/;LiveEndpoint=https://live.invalid/;ApplicationId=1;"
+        "InstrumentationKey={KEY};IngestionEndpoint=http://{address}/;\
+        LiveEndpoint=https://live.invalid/;ApplicationId=1;"
     )
 }
 

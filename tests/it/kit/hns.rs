@@ -1,5 +1,5 @@
-//! A proxy that makes Azurite behave as an account with a hierarchical namespace, as far as the REST
-//! reference tells: writing a blob makes the directories above it, a directory is an entry of
+//! A proxy that makes Azurite behave as an account with a hierarchical namespace, as far as the
+//! REST reference tells: writing a blob makes the directories above it, a directory is an entry of
 //! listings and answers to HEAD, and one name is either a file or a directory.
 
 use std::collections::BTreeSet;

@@ -64,8 +64,9 @@ fn document() -> String {
          deferred + failed`, nothing partial is in the folder that it stores to (in Azurite: sizes \
          only), no output holds the password, every log line is JSON without control bytes. What \
          rclone makes of the same servers: [matrix.md](matrix.md).\n\nMade from \
-         `tests/it/modes/catalogue.txt`; `UPDATE_DOCS=1 cargo test --test it modes::table` writes it \
-         anew.\n\n| id | what happens | what is right | test | result |\n|---|---|---|---|---|\n",
+         `tests/it/modes/catalogue.txt`; `UPDATE_DOCS=1 cargo test --test it modes::table` writes \
+         it anew.\n\n| id | what happens | what is right | test | result |\n\
+         |---|---|---|---|---|\n",
         rows.len(),
         count("proven"),
         count("proven, with servers"),

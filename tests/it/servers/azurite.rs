@@ -112,7 +112,8 @@ impl Azurite {
     pub fn connection_string(&self) -> String {
         let (scheme, blob, queue) = (self.scheme(), self.blob_url(), self.queue_url());
         format!(
-            "DefaultEndpointsProtocol={scheme};AccountName={ACCOUNT};AccountKey={KEY};BlobEndpoint={blob};QueueEndpoint={queue};"
+            "DefaultEndpointsProtocol={scheme};AccountName={ACCOUNT};AccountKey={KEY};\
+            BlobEndpoint={blob};QueueEndpoint={queue};"
         )
     }
 

@@ -19,7 +19,9 @@ const READY: Duration = Duration::from_secs(60);
 const KEEPER: &str = r#"exec 3<&0; folder=$1; shift
 "$@" 3<&- </dev/null & server=$!
 (cat <&3 >/dev/null
- setsid -f sh -c 'kill -s KILL -- "-$1"; i=0; while kill -0 $2 2>/dev/null && [ $i -lt 20 ]; do sleep 0.1; i=$((i+1)); done; rm -rf "$0"' "$folder" $$ $server
+ setsid -f sh -c 'kill -s KILL -- "-$1"; i=0
+  while kill -0 $2 2>/dev/null && [ $i -lt 20 ]; do sleep 0.1; i=$((i+1)); done
+  rm -rf "$0"' "$folder" $$ $server
 ) & exec 3<&-
 wait $server; kill -KILL 0"#;
 

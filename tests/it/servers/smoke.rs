@@ -269,7 +269,8 @@ from azure.storage.blob import BlobServiceClient
 service = BlobServiceClient.from_connection_string(sys.argv[1], api_version='2025-11-05')
 container = service.create_container(sys.argv[2])
 container.upload_blob('a b/c%2F.txt', b'one')
-print([(blob.name, blob.size) for blob in container.list_blobs()], container.download_blob('a b/c%2F.txt').readall())
+blobs = [(blob.name, blob.size) for blob in container.list_blobs()]
+print(blobs, container.download_blob('a b/c%2F.txt').readall())
 ";
 
 #[test]

@@ -48,8 +48,8 @@
 //!
 //! Time is virtual and all tasks are on one thread, so a seed is a schedule. But what runs on
 //! threads of its own is not: archives are unpacked there, and blocks hashed, so schedules of
-//! `Archives`, `Layouts`, `Blocks` and `Contended` may differ a little from one time to the next. The others
-//! do not; `a_seed_is_a_schedule` holds that.
+//! `Archives`, `Layouts`, `Blocks` and `Contended` may differ a little from one time to the
+//! next. The others do not; `a_seed_is_a_schedule` holds that.
 
 pub mod chance;
 mod kind;

@@ -141,7 +141,8 @@ fn comments_and_strings_are_no_code() {
     let text = r##"
         // crate::a
         /* crate::b /* crate::c */ crate::d */
-        let s = ("crate::e \" crate::f", r#"crate::g " crate::h"#, b"crate::i", br"crate::j\", '"', '\'', b'"', '\u{41}');
+        let s = ("crate::e \" crate::f", r#"crate::g " crate::h"#, b"crate::i",
+            br"crate::j\", '"', '\'', b'"', '\u{41}');
         fn f<'a>(x: &'a str) -> &'static str { r#type::y(1.5e3, 0..2) }
     "##;
     let found = tokens(text);

@@ -125,8 +125,7 @@ async fn files_beyond_the_limit_are_late_only_if_nothing_arrives() {
 }
 
 #[tokio::test]
-async fn a_file_that_waits_for_its_marker_is_told_with_its_age_and_late_only_where_the_source_says_so()
- {
+async fn a_file_that_waits_for_its_marker_is_told_with_its_age_and_late_only_by_a_setting() {
     let world = World::new().with(|source| source.marker = Some(".done".into())).file("/a", "one");
     let ran = world.run().await;
     assert_eq!(ran.brief(), "ok: skipped 1 [no_marker]");

@@ -163,10 +163,8 @@ async fn the_lease_of_one_that_lives_is_not_ended_in_the_name_of_a_dead_one() {
     let other = Holder { run: "20260101T000000Z-11111111".into(), ..killed() };
     world.store.end_lease(&lock(), &other).await.unwrap();
     let taken = world.store.lease(&lock(), &other).await.unwrap();
-    assert!(
-        matches!(&taken, Leased::Taken(taken) if taken.by.as_ref().is_some_and(|by| by.run == elsewhere().run)),
-        "{taken:?}"
-    );
+    let Leased::Taken(by) = &taken else { panic!("{taken:?}") };
+    assert_eq!(by.by.as_ref().map(|by| &by.run), Some(&elsewhere().run));
     drop(lease);
     assert!(matches!(world.store.lease(&lock(), &other).await.unwrap(), Leased::Held(_)));
 }
