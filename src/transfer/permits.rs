@@ -20,8 +20,8 @@ use crate::failpoint::left_out;
 const TICKETS_PER_SLOT: usize = 2;
 /// Slots at the beginning. Each may open a connection of its own, so more are added by and by.
 const FIRST_SLOTS: usize = 64;
-/// More slots are kept if they bring this part of the files that they could bring: half more slots
-/// at least a fifth more files a second.
+/// More slots are kept if they bring this part of the files that they could bring: twice as many
+/// slots at least two fifths more files a second.
 const WORTH_KEEPING: f64 = 0.4;
 
 /// Permits of one source.
@@ -42,9 +42,9 @@ pub struct StorePermits {
     tickets: Semaphore,
 }
 
-/// How many slots there are, and whether more would bring more files: half more are tried as long
-/// as files wait for a slot, and given up again where the store, the line or the processor is what
-/// holds them back. A store that is too busy is seen to by its pacing.
+/// How many slots there are, and whether more would bring more files: twice as many are tried as
+/// long as files wait for a slot, and given up again where the store, the line or the processor is
+/// what holds them back. A store that is too busy is seen to by its pacing.
 #[derive(Debug)]
 struct Growth {
     slots: usize,
@@ -52,10 +52,11 @@ struct Growth {
     before: usize,
     /// Files a second at the last measurement.
     rate: Option<f64>,
-    /// Slots that came back since the measurement began; `None` before the first one, in which
-    /// connections are made.
+    /// Slots that came back since the measurement began; `None` while as many come back as there
+    /// are now: a new slot makes a connection first, which takes an answer more.
     wave: Option<(Instant, usize)>,
-    first: usize,
+    /// Slots that came back before the measurement.
+    unmeasured: usize,
     is_settled: bool,
     /// Slots that are to go when they come back.
     surplus: usize,
@@ -155,7 +156,7 @@ impl Growth {
             before: first,
             rate: None,
             wave: None,
-            first: 0,
+            unmeasured: 0,
             is_settled: false,
             surplus: 0,
         }
@@ -168,8 +169,8 @@ impl Growth {
             return 0;
         }
         let Some((since, done)) = &mut self.wave else {
-            self.first += 1;
-            self.wave = (self.first >= self.slots).then_some((now, 0));
+            self.unmeasured += 1;
+            self.wave = (self.unmeasured >= self.slots).then_some((now, 0));
             return 0;
         };
         *done += 1;
@@ -187,10 +188,11 @@ impl Growth {
         if !is_wanted {
             return 0;
         }
-        let next = (self.slots + self.slots.div_ceil(2)).min(most);
+        let next = self.slots.saturating_mul(2).min(most);
         let more = next - self.slots;
         self.is_settled = more == 0;
         (self.before, self.slots, self.rate) = (self.slots, next, Some(rate));
+        (self.wave, self.unmeasured) = (None, 0);
         more
     }
 }
@@ -246,6 +248,22 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
+    #[test]
+    fn new_connections_do_not_pass_for_a_store_that_carries_no_more() {
+        let (answer, mut now) = (Duration::from_millis(25), Instant::now());
+        let mut growth = Growth::from(FIRST_SLOTS);
+        // When each slot comes back; a slot that is new needs two answers for its first file.
+        let mut slots = vec![now + 2 * answer; growth.slots];
+        for _ in 0..3_000 {
+            let at = (0..slots.len()).min_by_key(|at| slots[*at]).expect("there are slots");
+            now = slots[at];
+            slots[at] = now + answer;
+            let more = growth.came_back(true, 256, now);
+            slots.extend(vec![now + 2 * answer; more]);
+        }
+        assert_eq!((growth.slots, growth.surplus), (256, 0));
+    }
+
     /// Slots after so many waves, each of which takes what `takes` says of its number of slots.
     fn grown(most: usize, waves: usize, takes: impl Fn(usize) -> Duration) -> (usize, usize) {
         let (mut growth, mut now) = (Growth::from(most.min(FIRST_SLOTS)), Instant::now());
@@ -263,9 +281,9 @@ mod tests {
     fn slots_grow_while_they_bring_more_files_and_no_further() {
         // Each answer takes as long however many there are: the store is far away.
         assert_eq!(grown(256, 10, |_| Duration::from_millis(25)), (256, 0));
-        // All share what the line carries: half more bring nothing, and go again.
+        // All share what the line carries: twice as many bring nothing, and go again.
         let shared = grown(256, 10, |slots| Duration::from_millis(slots as u64));
-        assert_eq!(shared, (FIRST_SLOTS, FIRST_SLOTS / 2));
+        assert_eq!(shared, (FIRST_SLOTS, FIRST_SLOTS));
         assert_eq!(grown(5, 10, |_| Duration::from_millis(25)), (5, 0), "it is a limit");
     }
 

@@ -167,7 +167,8 @@ async fn attempt_described(
     quarantine::release(pass, version).await?;
     let mut ingested = taken.ingested;
     limit_memory_of(pass).release(version).await?;
-    match leaves(pass, transfer, described, known, taken.read, ingested.members_left).await {
+    let leaving = leaves(pass, transfer, described, known, taken.read, ingested.members_left);
+    match Box::pin(leaving).await {
         Acted::Done => {}
         Acted::Stays(note) => ingested.notes.push(note),
         Acted::Failed(problem) => ingested.after = Some(problem),
@@ -311,7 +312,8 @@ async fn bring<'a>(
     } else {
         Look::ForArchives(&file_name)
     };
-    let reading = read(pass, file, upload, look);
+    // Who waits for the store does without the memory of the reading, and so below.
+    let reading = Box::pin(read(pass, file, upload, look));
     let ((fetched, arrived), claim) = match time {
         LookupTime::Never | LookupTime::First => (reading.await?, claim),
         LookupTime::Beside => {
@@ -324,7 +326,7 @@ async fn bring<'a>(
     };
     let slot = admission.arrived();
     let md5 = arrived.md5();
-    let read = match settle(pass, transfer, file, fetched, md5).await? {
+    let read = match Box::pin(settle(pass, transfer, file, fetched, md5)).await? {
         Ok(read) => read,
         Err(left) => return Ok(TriedFile::Left(left)),
     };
