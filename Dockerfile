@@ -20,6 +20,7 @@ FROM gcr.io/distroless/static-debian12:nonroot
 COPY --from=build /root-fs/ /
 # The allocator gives freed memory back after ten milliseconds; of itself it keeps it for a second.
 ENV BLOBFERRY_CONFIG=/etc/blobferry/ingest.toml BLOBFERRY__LOG__FILES=false MIMALLOC_PURGE_DELAY=10
-USER nonroot:nonroot
+# A number: `runAsNonRoot` of Kubernetes does not know what a name stands for, and refuses the image.
+USER 65532:65532
 ENTRYPOINT ["/usr/bin/blobferry"]
 CMD ["run"]

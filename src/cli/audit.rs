@@ -196,31 +196,35 @@ fn of_notes(notes: &AuditNotes) -> Vec<String> {
     let counts = [
         (
             *manifests_without_report,
-            "manifests without a report: their runs were killed, or are under way",
+            "manifest",
+            "without a report: of runs that were killed, or are under way",
         ),
         (
             *unrecorded,
-            "blobs that no record speaks of: a run was killed after it had written them, or is \
-            under way",
+            "blob",
+            "that no record speaks of: written by a run that was killed, or is under way",
         ),
-        (*earlier_versions, "blobs of earlier versions, whose records were folded away"),
-        (*earlier_names, "blobs under names that an earlier layout gave"),
-        (*foreign, "blobs of other writers where ours belong"),
-        (*reports_without_manifest, "reports of releases that wrote no manifests"),
-        (*incomplete_manifests, "reports that say that their manifests lack lines"),
+        (*earlier_versions, "blob", "of earlier versions, whose records were folded away"),
+        (*earlier_names, "blob", "under names that an earlier layout gave"),
+        (*foreign, "blob", "of other writers where ours belong"),
+        (*reports_without_manifest, "report", "of releases that wrote no manifests"),
+        (*incomplete_manifests, "report", "of manifests that lack lines, as they say themselves"),
         (
             *unprovable,
-            "could not be checked in full: a name too long or with a secret in it, or too large a \
-            manifest",
+            "claim",
+            "that could not be checked in full: a name too long or with a secret in it, or too \
+            large a manifest",
         ),
-        (*quarantined, "originals in quarantine"),
+        (*quarantined, "original", "in quarantine"),
         (
             *reports_without_facts,
-            "reports of earlier builds, which name no checksums of what they rest on",
+            "report",
+            "of earlier builds, which name no checksums of what they rest on",
         ),
         (
             *before_reports,
-            "blobs of runs before the first report that is there: earlier ones were removed",
+            "blob",
+            "of runs before the first report that is there: earlier ones were removed",
         ),
     ];
     let mut told = Vec::new();
@@ -243,8 +247,8 @@ fn of_notes(notes: &AuditNotes) -> Vec<String> {
     told.extend(
         counts
             .into_iter()
-            .filter(|(count, _)| *count > 0)
-            .map(|(count, what)| format!("{count} {what}")),
+            .filter(|(count, ..)| *count > 0)
+            .map(|(count, thing, what)| format!("{} {what}", number_of(count, thing))),
     );
     told
 }

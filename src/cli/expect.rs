@@ -11,6 +11,7 @@ use crate::model::redactor::Redactor;
 use crate::pass::expectations::{self, Telling};
 use crate::pass::judging;
 use crate::report::ExpectationStanding;
+use crate::rules::expect::Severity;
 use crate::state::store::{StateError, StateStore};
 use crate::transfer::settings::Source;
 
@@ -32,7 +33,8 @@ impl ExpectWords {
     }
 }
 
-/// How what is expected of each source stands, and whether something is late or missed.
+/// How what is expected of each source stands, and whether something is late or missed that is more
+/// than a warning.
 pub async fn expect(
     state: &StateStore,
     sources: &[Source],
@@ -48,7 +50,9 @@ pub async fn expect(
         let standings = expectations::judge(state, source, now, look, telling).await?;
         all.push((source.name.clone(), standings));
     }
-    let is_unmet = all.iter().flat_map(|(_, all)| all).any(ExpectationStanding::is_unmet);
+    let counts = |standing: &ExpectationStanding| standing.severity == Severity::Error;
+    let is_unmet =
+        all.iter().flat_map(|(_, all)| all).any(|standing| standing.is_unmet() && counts(standing));
     let told = if words.json {
         let sources: Vec<_> = all
             .iter()

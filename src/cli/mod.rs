@@ -64,8 +64,9 @@ enum Command {
     Ls(ls::LsArguments),
     /// Find files by their names: which arrived, fail, wait or are gone, by which run.
     ///
-    /// Reads the manifests of runs, newest first. Exit status: 0 found, 1 nothing has this name, 2
-    /// unusable configuration, 3 storage could not be read.
+    /// Asks the index of names that runs keep; where it does not reach, the manifests of runs,
+    /// newest first. Exit status: 0 found, 1 nothing has this name, 2 unusable configuration, 3
+    /// storage could not be read.
     Find {
         #[command(flatten)]
         configured: Configured,
@@ -75,8 +76,8 @@ enum Command {
     /// Judge which expected files are here, late or missing (`[[source.expect]]`).
     ///
     /// Writes down what changed since the last judgement, and alerts of that once. Exit status: 0
-    /// all are met or due, 1 some are late or missed, 2 unusable configuration, 3 the state could
-    /// not be read.
+    /// all are met or due, 1 some are late or missed (those of severity `warn` do not count), 2
+    /// unusable configuration, 3 the state could not be read.
     Expect {
         #[command(flatten)]
         configured: Configured,

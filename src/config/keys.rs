@@ -167,7 +167,7 @@ pub(crate) const SOURCE: &[SettingKey] = &[
     SettingKey {
         name: "connections",
         kind: ValueKind::Integer { min: 1, max: 64 },
-        doc: "Cap on logins at once. Default: 2 for SFTP, 4 for FTP.",
+        doc: "Cap on logins at once. Default: 2 for SFTP, 4 for FTP, 8 for `file://`.",
     },
     SettingKey {
         name: "enabled",

@@ -4,6 +4,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
+use time::{Duration, OffsetDateTime, UtcOffset};
 
 use super::envelope::{BadPayload, Envelope, HttpAnswer, HttpCall, json_of};
 use crate::history::record::RunUnderWay;
@@ -152,8 +153,8 @@ pub enum StatusQuery {
     One(String),
     /// The source of this name.
     Source(String),
-    /// Files of this name, of one source or of all.
-    Files(String, Option<String>),
+    /// Files of this name, of one source or of all, that runs told of since then.
+    Files(String, Option<String>, SeenSince),
     /// A source and a file of it, by its path.
     File(String, String),
     /// All sources.
@@ -162,6 +163,53 @@ pub enum StatusQuery {
     Runs(ListQuery),
     /// A calendar month, as `2026-11`.
     Month(String),
+}
+
+/// How far back a search for a name looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SeenSince {
+    /// Three months.
+    Months,
+    /// To the beginning of yesterday, UTC.
+    Yesterday,
+    /// As far as names are known.
+    #[default]
+    Ever,
+}
+
+impl SeenSince {
+    /// In the order in which they are offered.
+    pub(crate) const ALL: [SeenSince; 3] = [Self::Months, Self::Yesterday, Self::Ever];
+
+    /// The word in addresses.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Months => "3-months",
+            Self::Yesterday => "yesterday",
+            Self::Ever => "ever",
+        }
+    }
+
+    /// Reads [`SeenSince::word`].
+    fn of(word: Option<&str>) -> Result<Self, HttpAnswer> {
+        let Some(word) = word else { return Ok(Self::default()) };
+        let words = Self::ALL.map(|since| format!("`{}`", since.word())).join(", ");
+        Self::ALL.into_iter().find(|since| since.word() == word).ok_or_else(|| {
+            let found = printable(word.as_bytes());
+            HttpAnswer::refusal(400, format!("`since` is `{found}`; allowed are {words}"))
+        })
+    }
+
+    /// The moment from which on runs count; `None` if all do.
+    pub(crate) fn begin(self, now: OffsetDateTime) -> Option<OffsetDateTime> {
+        let days = match self {
+            Self::Months => 92,
+            Self::Yesterday => 1,
+            Self::Ever => return None,
+        };
+        let day = now.to_offset(UtcOffset::UTC).date().checked_sub(Duration::days(days))?;
+        Some(day.midnight().assume_utc())
+    }
 }
 
 /// Which rows of a long list are asked for.
@@ -205,7 +253,8 @@ pub fn asked(envelope: &Envelope, call: &HttpCall) -> Result<StatusQuery, HttpAn
         ("status", ["sources", name]) => Ok(StatusQuery::Source(decoded(name))),
         ("status", ["months", month]) => Ok(StatusQuery::Month((*month).to_owned())),
         ("status", ["files"]) => {
-            Ok(StatusQuery::Files(text("q").unwrap_or_default(), text("source")))
+            let since = SeenSince::of(text("since").as_deref())?;
+            Ok(StatusQuery::Files(text("q").unwrap_or_default(), text("source"), since))
         }
         ("status", ["files", source, ..]) => {
             let path = rest.trim_start_matches('/').strip_prefix("files/").unwrap_or_default();
@@ -224,7 +273,7 @@ fn overview(
     source: Option<String>,
 ) -> Result<StatusQuery, HttpAnswer> {
     match (name, source) {
-        (Some(name), source) => return Ok(StatusQuery::Files(name, source)),
+        (Some(name), source) => return Ok(StatusQuery::Files(name, source, SeenSince::Ever)),
         (None, Some(source)) => return Ok(StatusQuery::Source(source)),
         (None, None) => {}
     }
@@ -368,6 +417,18 @@ mod tests {
         assert_eq!(page("/months/2026-11"), Ok(StatusQuery::Month("2026-11".into())));
         let file = |path: &str| Ok(StatusQuery::File("acme".into(), path.into()));
         assert_eq!(page("/files/acme/out/50%25.csv"), file("/out/50%25.csv"));
+        let files = |since: &str| {
+            at("http://x/api/ingest/status/files?code=k", &[("q", "a"), ("since", since)])
+        };
+        for (word, since) in [
+            ("", SeenSince::Ever),
+            ("ever", SeenSince::Ever),
+            ("yesterday", SeenSince::Yesterday),
+            ("3-months", SeenSince::Months),
+        ] {
+            assert_eq!(files(word), Ok(StatusQuery::Files("a".into(), None, since)), "{word}");
+        }
+        assert_eq!(files("whenever"), Err(400));
         assert_eq!(page("/nothing/here"), Err(404));
     }
 }

@@ -71,14 +71,14 @@ pub async fn serve(environment: &Environment, load: Load) -> u8 {
     let number = tokio::select! {
         number = signals.next() => {
             tracing::warn!(
-                "Warning: stopping by signal {number}. Files in hand are finished; once more ends \
-                at once."
+                "Warning: stopping by signal {number}. Files in hand have a few seconds; once more \
+                ends at once."
             );
             number
         }
         () = host.ended() => {
             tracing::warn!(
-                "Warning: stopping, since the host has ended. Files in hand are finished."
+                "Warning: stopping, since the host has ended. Files in hand have a few seconds."
             );
             TERMINATED
         }

@@ -290,8 +290,8 @@ impl RunRecord {
         let left: Vec<String> = self.sources.iter().filter_map(left_to).collect();
         let left = if left.is_empty() { String::new() } else { format!("; {}", left.join(", ")) };
         format!(
-            "run {} {}: ingested {}, unchanged {}, skipped {}, gone {}, deferred {}, failed {}, {} \
-            sources{left}",
+            "run {} {}: ingested {}, unchanged {}, skipped {}, gone {}, deferred {}, failed {}, \
+            {}{left}",
             self.id,
             word.as_str().unwrap_or_default(),
             sum("ingested"),
@@ -300,7 +300,7 @@ impl RunRecord {
             sum("gone"),
             sum("deferred"),
             sum("failed"),
-            self.sources.len()
+            crate::model::number_of(self.sources.len(), "source")
         )
     }
 

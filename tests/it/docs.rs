@@ -68,21 +68,50 @@ fn every_class_of_failure_has_its_meaning_and_its_cure() {
     }
 }
 
+/// The places in a page that links can name: its headings as GitHub writes them in addresses.
+fn places(page: &str) -> BTreeSet<String> {
+    let text = page.split("```").step_by(2);
+    let headings = text.flat_map(str::lines).filter(|line| line.starts_with('#'));
+    headings
+        .map(|line| {
+            let words = line.trim_start_matches('#').trim().to_lowercase();
+            let kept = words.chars().filter(|c| c.is_alphanumeric() || [' ', '-', '_'].contains(c));
+            kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+        })
+        .collect()
+}
+
 #[test]
 fn every_link_between_pages_leads_somewhere() {
-    for (name, text) in pages() {
+    assert_eq!(
+        places("# `a_b` & C-d\n```\n# no heading\n```\n## E\n"),
+        ["a_b--c-d", "e"].map(str::to_owned).into()
+    );
+    let others = ["ARCHITECTURE.md", "SECURITY.md", "tests/it/README.md"];
+    let others = others.map(|name| (name.to_owned(), read(name)));
+    let mut within = 0;
+    for (name, text) in pages().into_iter().chain(others) {
         let folder = Path::new(&name).parent().unwrap().to_owned();
         for (at, _) in text.match_indices("](") {
-            let target = text[at + 2..].split([')', '#', ' ']).next().unwrap();
-            if target.is_empty() || target.contains("://") {
+            let link = text[at + 2..].split([')', ' ']).next().unwrap();
+            if link.contains("://") {
                 continue;
             }
-            assert!(
-                root().join(&folder).join(target).exists(),
-                "{name} links to {target}, which is not there"
-            );
+            let (target, place) = link.split_once('#').unwrap_or((link, ""));
+            let file = if target.is_empty() { name.clone().into() } else { folder.join(target) };
+            let file = root().join(file);
+            assert!(file.exists(), "{name} links to {target}, which is not there");
+            if !place.is_empty() {
+                let page = std::fs::read_to_string(&file).expect("a page is text");
+                assert!(
+                    places(&page).contains(place),
+                    "{name} links to {link}, and there is no such heading"
+                );
+                within += 1;
+            }
         }
     }
+    assert!(within > 10, "{within} links to headings");
 }
 
 /// The flags of a help text: whole words, so that `--out` is none where there is `--output`.

@@ -209,6 +209,61 @@ fn the_page_explains_every_invariant_of_an_audit() {
     assert_eq!(quoted(&cells, ""), BTreeSet::from(known));
 }
 
+/// The words in backticks of each row of the table that begins so: of its first cell, of the rest.
+fn quoted_rows<'t>(page: &'t str, head: &str) -> Vec<(BTreeSet<&'t str>, BTreeSet<&'t str>)> {
+    let rows = page.lines().skip_while(|line| !line.starts_with(head)).skip(2);
+    let rows = rows.take_while(|line| line.starts_with("| "));
+    rows.map(|row| {
+        let (first, rest) = row[2..].split_once(" | ").expect("a row has two cells");
+        (quoted(first, ""), quoted(rest, ""))
+    })
+    .collect()
+}
+
+#[test]
+fn the_map_of_rooms_names_files_that_are_there() {
+    let page = read("ARCHITECTURE.md");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let (mut seen, mut rooms) = (0, BTreeSet::new());
+    for (first, rest) in quoted_rows(&page, "| room | purpose |") {
+        let room = *first.iter().next().expect("a row names its room");
+        assert!(root.join(room).exists(), "there is no room `{room}`");
+        rooms.insert(room.trim_end_matches(['/']).to_owned());
+        for name in rest.iter().filter(|name| name.ends_with(".rs") || name.ends_with('/')) {
+            // Files of a folder stand behind its name.
+            let folders = rest.iter().filter(|name| name.ends_with('/')).copied().chain([""]);
+            let is_there = folders
+                .map(|folder| root.join(room).join(folder).join(name))
+                .any(|path| path.exists());
+            assert!(is_there || root.join(name).exists(), "`{room}` has no `{name}`");
+            seen += 1;
+        }
+    }
+    assert!(seen > 100, "{seen} names");
+    let there = std::fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().file_name());
+    let there = there.map(|name| name.into_string().expect("names are text"));
+    let there: BTreeSet<String> =
+        there.filter(|name| !["lib.rs", "main.rs"].contains(&name.as_str())).collect();
+    assert_eq!(rooms, there, "the rooms of ARCHITECTURE.md, and src/");
+}
+
+#[test]
+fn the_page_of_the_tests_names_every_file_and_folder_of_them() {
+    let page = read("tests/it/README.md");
+    let rows = quoted_rows(&page, "| where | what it tries |");
+    let told: BTreeSet<String> = rows
+        .into_iter()
+        .flat_map(|(first, _)| first.into_iter().map(|name| name.trim_end_matches('/').to_owned()))
+        .collect();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");
+    let there: BTreeSet<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| !["README.md", "main.rs"].contains(&name.as_str()))
+        .collect();
+    assert_eq!(told, there, "the table of tests/it/README.md, and what is beside it");
+}
+
 #[test]
 fn the_index_lists_every_page() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");

@@ -31,6 +31,8 @@ mod docs;
 #[cfg(unix)]
 mod docs_commands;
 #[cfg(test)]
+mod docs_figures;
+#[cfg(test)]
 #[cfg(unix)]
 mod e2e;
 #[cfg(test)]

@@ -140,6 +140,17 @@ fn a_job_of_container_apps_is_described_in_bicep_with_names_that_exist() {
     for line in ["mountPath: /etc/blobferry", "args: [\"run\", \"--quiet\"]", "mountPath: /tmp"] {
         assert!(pods.contains(line), "{line}");
     }
+    // Kubernetes asks for a number, to see that the user is not root.
+    assert!(pods.contains("runAsNonRoot: true"));
+    let user = image.lines().find_map(|line| line.strip_prefix("USER ")).expect("a user");
+    let id = user.split(':').next().and_then(|id| id.parse::<u32>().ok());
+    assert!(id.is_some_and(|id| id > 0), "{user}");
+    // Examples name the image of this release.
+    let tag = concat!("blobferry:", env!("CARGO_PKG_VERSION"));
+    for path in ["deploy/kubernetes.yaml", "deploy/container-apps-job.bicep", "docs/deployment.md"]
+    {
+        assert!(read(path).contains(tag), "{path}");
+    }
 }
 
 #[test]

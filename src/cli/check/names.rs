@@ -38,10 +38,12 @@ impl Foreign {
         detector.feed(&self.sample, true);
         let guess = detector.guess(None, Utf8Detection::Deny);
         let shown = guess.decode_without_bom_handling(&self.first).0;
+        let names = match self.count {
+            1 => "1 name is not UTF-8; it looks".to_owned(),
+            count => format!("{count} names are not UTF-8; they look"),
+        };
         Some(format!(
-            "{} names are not UTF-8; they look like {}, as `{}`; their bytes are percent-escaped \
-            in blob names",
-            self.count,
+            "{names} like {}, as `{}`; such bytes are percent-escaped in blob names",
             guess.name(),
             crate::model::printable(shown.as_bytes())
         ))
@@ -69,6 +71,9 @@ mod tests {
                 "3 names are not UTF-8; they look like windows-1252, as `caf\u{e9}.txt`"
             ),
             "{western}"
+        );
+        assert!(
+            told(&[b"caf\xe9.txt"]).unwrap().starts_with("1 name is not UTF-8; it looks like ")
         );
         let japanese = encoding_rs::SHIFT_JIS.encode("売上報告書.csv").0.into_owned();
         let text = told(&[&japanese]).unwrap();

@@ -209,7 +209,8 @@ impl CheckSeen {
         lines.tell(CheckLine::ok("listing", counts).took(took));
         self.first.iter().for_each(|entry| lines.entry(entry));
         if self.unparsed > 0 {
-            let text = format!("{} lines of the listing cannot be parsed", self.unparsed);
+            let text =
+                format!("{} of the listing cannot be parsed", number_of(self.unparsed, "line"));
             lines.tell(CheckLine::wrong("listing", Class::ListingFailed, text));
         }
         self.tell_patterns(lines, source);

@@ -7,7 +7,7 @@ use md5::{Digest, Md5};
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 
-use super::super::api::StatusQuery;
+use super::super::api::{SeenSince, StatusQuery};
 use super::Dress;
 use super::absent::patterns_near;
 use super::tests::ask_as;
@@ -66,7 +66,11 @@ async fn shelf(now: OffsetDateTime, skipped: u64) -> Arc<dyn Store> {
 }
 
 async fn search(store: &Arc<dyn Store>, name: &str) -> (String, Value) {
-    let asked = StatusQuery::Files(name.into(), None);
+    search_since(store, name, SeenSince::Ever).await
+}
+
+async fn search_since(store: &Arc<dyn Store>, name: &str, since: SeenSince) -> (String, Value) {
+    let asked = StatusQuery::Files(name.into(), None, since);
     let html = ask_as(store, &asked, &[], Dress::Html).await.page.expect("a page");
     (html, ask_as(store, &asked, &[], Dress::Json).await.body)
 }
@@ -131,6 +135,27 @@ async fn a_name_that_is_like_none_has_no_neighbours_and_one_that_is_found_no_suc
         (Some("daily_20261122.csv is here"), None)
     );
     assert!(!html.contains("For the sender"), "{html}");
+}
+
+#[tokio::test]
+async fn a_file_that_was_seen_before_the_time_that_is_asked_for_is_not_told_as_absent() {
+    let store = shelf(OffsetDateTime::now_utc() - Duration::days(10), 0).await;
+    let (html, json) = search_since(&store, "daily_20261122.csv", SeenSince::Yesterday).await;
+    assert_eq!(json["answer"], "No file of this name was seen since yesterday");
+    assert_eq!((json["earlier"].as_u64(), json.get("absent")), (Some(1), None));
+    assert!(html.contains("1 older hit is left out."), "{html}");
+    assert!(html.contains("q=daily_20261122.csv\">Look further back</a>"), "{html}");
+    assert!(html.contains("<option value=\"yesterday\" selected>yesterday</option>"), "{html}");
+    for since in [SeenSince::Months, SeenSince::Ever] {
+        let (html, json) = search_since(&store, "daily_20261122.csv", since).await;
+        assert_eq!(json["answer"], "daily_20261122.csv is here");
+        assert_eq!(json["seen_since"], since.word());
+        assert!(!html.contains("Look further back"), "{html}");
+    }
+    // Nobody has seen this one, whenever.
+    let (_, json) = search_since(&store, "zebra_2026.csv", SeenSince::Yesterday).await;
+    assert_eq!(json["answer"], "No file of this name was seen");
+    assert!(json["absent"].is_object());
 }
 
 #[test]

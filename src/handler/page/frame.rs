@@ -31,6 +31,8 @@ pub(crate) struct Frame<'a> {
     pub off: &'a [&'a str],
     /// When each source is gone over next, if that is known.
     pub next: BTreeMap<String, OffsetDateTime>,
+    /// When each was to be gone over the last time but one, if that is known.
+    pub last_but_one: BTreeMap<String, OffsetDateTime>,
     /// The address of the same page in JSON; empty if it has none.
     pub here: &'a str,
     /// Which of the pages in the navigation it belongs to: what stands behind the address of the

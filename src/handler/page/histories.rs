@@ -11,7 +11,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::Dress;
 use super::tests::ask_as;
-use crate::handler::api::{ListQuery, StatusQuery};
+use crate::handler::api::{ListQuery, SeenSince, StatusQuery};
 use crate::history::arrivals::{self, OpenExpectations};
 use crate::history::record::{RunRecord, Trigger};
 use crate::history::records::Records;
@@ -303,7 +303,7 @@ async fn other_pages(seed: u64, store: &Arc<dyn Store>, now: OffsetDateTime) {
         StatusQuery::Sources(ListQuery::default()),
         StatusQuery::Runs(ListQuery::default()),
         StatusQuery::Month(now.date().to_string()[..7].to_owned()),
-        StatusQuery::Files("file-".into(), None),
+        StatusQuery::Files("file-".into(), None, SeenSince::Ever),
     ];
     for asked in pages {
         let html = ask_as(store, &asked, &[], Dress::Html).await.page.expect("a page");

@@ -59,6 +59,7 @@ pub(crate) async fn known(
         passes: passes_by_source(runs),
         configured: frame.sources,
         next: &frame.next,
+        last_but_one: &frame.last_but_one,
         arrived: Vec::new(),
         expected: shelf.expected(only, frame.now).await,
         now: frame.now,

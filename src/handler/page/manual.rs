@@ -37,6 +37,7 @@ impl FormContext<'_> {
             sources: self.sources,
             off: &[],
             next: std::collections::BTreeMap::new(),
+            last_but_one: std::collections::BTreeMap::new(),
             here: "",
             part: None,
             dress: Dress::Html,

@@ -22,6 +22,8 @@ mod made;
 mod moment;
 mod names;
 mod names_html;
+mod names_seen;
+mod newcomer;
 mod next;
 mod overview;
 mod overview_html;
@@ -38,7 +40,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-use super::api::{ListQuery, MOST_LISTED, StatusQuery, location};
+use super::api::{ListQuery, MOST_LISTED, SeenSince, StatusQuery, location};
 use super::envelope::{HttpAnswer, HttpCall};
 use crate::handler::page::address::{carried, encoded, origin};
 use crate::handler::page::days::DaysTold;
@@ -47,6 +49,8 @@ pub use crate::handler::page::frame::Dress;
 use crate::handler::page::frame::Frame;
 use crate::handler::page::gather::{PageShelf, RunPart};
 use crate::handler::page::made::{NEWEST, PageBody, PageMade, as_of, known, none};
+use crate::handler::page::names_seen::NameSearch;
+use crate::handler::page::newcomer::new_sources;
 use crate::handler::page::source_html::SourceFacts;
 use crate::handler::page::view::{PageRun, failed_before};
 use crate::history::record::RunRecord;
@@ -97,6 +101,13 @@ impl PageContext<'_> {
         };
         self.sources.iter().filter_map(|source| Some((source.name.clone(), of(source)?))).collect()
     }
+
+    /// When each source was to be gone over the last time but one.
+    fn last_but_one(&self, now: OffsetDateTime) -> BTreeMap<String, OffsetDateTime> {
+        let Some(schedule) = self.schedule else { return BTreeMap::new() };
+        let of = |source: &Source| next::last_but_one(schedule, source.schedule.as_ref(), now);
+        self.sources.iter().filter_map(|source| Some((source.name.clone(), of(source)?))).collect()
+    }
 }
 
 impl PageContext<'_> {
@@ -142,6 +153,7 @@ pub(crate) async fn answer(
         sources: &sources,
         off: &off,
         next: context.next_runs(now),
+        last_but_one: context.last_but_one(now),
         here: &here,
         part: part(asked),
         dress,
@@ -153,15 +165,18 @@ pub(crate) async fn answer(
     let (sources_told, redactor, here) = (&sources[..], context.redactor, context.here);
     let shelf = PageShelf { state, sources: sources_told, expecting, redactor, here };
     let made = match asked {
-        StatusQuery::List(limit) => list(&frame, &shelf, *limit).await,
+        StatusQuery::List(limit) => {
+            list(&frame, &shelf, (context.sources, context.schedule), *limit).await
+        }
         StatusQuery::One(id) => one(&frame, &shelf, id).await,
         StatusQuery::Source(name) => {
             let configured = context.sources.iter().find(|source| source.name == *name);
             let folder = configured.map(|source| redactor.name(&source.root.to_string()));
             source(&frame, &shelf, name, folder.as_deref()).await
         }
-        StatusQuery::Files(name, source) => {
-            names::search(&frame, &shelf, context.sources, (name, source.as_deref())).await
+        StatusQuery::Files(name, source, since) => {
+            let search = NameSearch { name, source: source.as_deref(), since: *since };
+            names::search(&frame, &shelf, context.sources, &search).await
         }
         StatusQuery::File(source, path) => file(&frame, &shelf, source, path).await,
         StatusQuery::Sources(asked) => sources_page(&frame, &shelf, asked).await,
@@ -181,17 +196,24 @@ pub(crate) async fn answer(
 async fn list(
     frame: &Frame<'_>,
     shelf: &PageShelf<'_>,
+    (settings, schedule): (&[Source], Option<&str>),
     limit: usize,
 ) -> Result<PageMade, StoreError> {
     let runs = shelf.last(limit, RunPart::All, frame.now).await?;
     let (overview, _) = known(frame, shelf, &runs, None, FEW_FILES).await?;
+    let is_new = runs.is_empty() && overview.is_empty();
+    let new = is_new.then(|| new_sources(settings, schedule, shelf.redactor, &overview));
     let json = || {
         let mut json = json!(overview);
         json["off"] = json!(frame.off);
         json["runs"] = lines(frame, &runs);
+        if let Some(new) = &new {
+            json["new"] = json!(new);
+        }
         json
     };
-    Ok(PageMade::of(frame, || overview_html::list(frame, &overview, &runs), json))
+    let html = || overview_html::list(frame, &overview, &runs, new.as_deref());
+    Ok(PageMade::of(frame, html, json))
 }
 
 fn lines(frame: &Frame<'_>, runs: &[PageRun]) -> Value {
@@ -355,9 +377,11 @@ fn as_json(prefix: &str, query: &str, asked: &StatusQuery) -> String {
         }
         StatusQuery::One(id) => address::run_path(id),
         StatusQuery::Source(name) => address::source_path(name),
-        StatusQuery::Files(name, source) => {
+        StatusQuery::Files(name, source, since) => {
             pairs.push(("q", name));
             pairs.extend(source.as_deref().map(|source| ("source", source)));
+            let is_bounded = *since != SeenSince::Ever;
+            pairs.extend(is_bounded.then(|| ("since", since.word())));
             "/files".into()
         }
         StatusQuery::File(source, path) => address::file_path(source, path),
@@ -385,6 +409,7 @@ pub(crate) fn refusal(refused: &HttpAnswer, prefix: &str, call: &HttpCall) -> Ht
         sources: &[],
         off: &[],
         next: BTreeMap::new(),
+        last_but_one: BTreeMap::new(),
         here: "",
         part: None,
         dress: Dress::Html,

@@ -7,25 +7,29 @@ use super::frame::{Dress, Frame};
 use super::gather::{PageShelf, RunPart};
 use super::made::{NEWEST, PageBody, PageMade, as_of, known};
 use super::names_html;
+use super::names_seen::{NameSearch, NamesSeen};
 use super::view::passes_by_source;
 use crate::history::files_by_name::{Hit, NamesFound};
 use crate::store::contract::StoreError;
 use crate::transfer::settings::Source;
 
-/// What a search for `name` comes to, in one source or in all.
+/// What a search comes to.
 pub(crate) async fn search(
     frame: &Frame<'_>,
     shelf: &PageShelf<'_>,
     sources: &[Source],
-    (name, source): (&str, Option<&str>),
+    search: &NameSearch<'_>,
 ) -> Result<PageMade, StoreError> {
+    let NameSearch { name, source, .. } = *search;
     let found = match name {
         "" => NamesFound::default(),
         name => shelf.files(name, &asked(frame, source)).await?,
     };
-    let is_absent = !name.is_empty() && found.hits.is_empty();
+    let seen = NamesSeen::of(found, search, frame.now);
+    // What was seen before is not absent.
+    let is_absent = !name.is_empty() && seen.found.hits.is_empty() && seen.earlier == 0;
     if frame.dress == Dress::Json && !is_absent {
-        return Ok(told(frame, &found, name, None));
+        return Ok(told(frame, &seen, search, None));
     }
     // People are told besides which sources were not listed, and nothing of what came last.
     let runs = shelf.last(NEWEST, RunPart::All, frame.now).await?;
@@ -39,9 +43,9 @@ pub(crate) async fn search(
         }
     };
     if frame.dress == Dress::Json {
-        return Ok(told(frame, &found, name, absent.as_ref()));
+        return Ok(told(frame, &seen, search, absent.as_ref()));
     }
-    let html = names_html::page(frame, &overview, (&found, absent.as_ref()), (name, source));
+    let html = names_html::page(frame, &overview, (&seen, absent.as_ref()), search);
     Ok(PageMade { status: 200, body: PageBody::Html(html) })
 }
 
@@ -51,12 +55,14 @@ fn asked<'a>(frame: &'a Frame<'_>, source: Option<&str>) -> Vec<&'a str> {
 
 fn told(
     frame: &Frame<'_>,
-    found: &NamesFound,
-    name: &str,
+    seen: &NamesSeen,
+    search: &NameSearch<'_>,
     absent: Option<&AbsentName>,
 ) -> PageMade {
-    let mut json = json!(found);
-    json["answer"] = names_html::answer(found, name).into();
+    let mut json = json!(seen.found);
+    json["answer"] = names_html::answer(seen, search).into();
+    json["seen_since"] = search.since.word().into();
+    json["earlier"] = seen.earlier.into();
     json["as_of"] = as_of(frame).into();
     if let Some(absent) = absent {
         json["absent"] = json!(absent);

@@ -10,10 +10,12 @@ use super::expected::{ExpectedFeed, shown};
 use super::frame::Frame;
 use super::html::{self as parts, file_name, run_link};
 use super::moment::at;
+use super::names_seen::{NameSearch, NamesSeen};
 use super::overview::{SourceState, SourceWord as Standing, StatusOverview};
 use super::overview_html::file;
 use super::sentence::Sentence;
-use crate::history::files_by_name::{Hit, NamesFound};
+use crate::handler::api::SeenSince;
+use crate::history::files_by_name::Hit;
 use crate::model::number_of;
 use crate::report::{Word, in_bytes};
 
@@ -22,10 +24,14 @@ const SHOWN: usize = 50;
 /// Sources that were not listed and are named.
 const UNLISTED: usize = 12;
 
-/// What a search for `name` came to, in a sentence.
-pub fn answer(found: &NamesFound, name: &str) -> String {
-    if name.is_empty() {
+/// What a search came to, in a sentence.
+pub fn answer(seen: &NamesSeen, search: &NameSearch<'_>) -> String {
+    let found = &seen.found;
+    if search.name.is_empty() {
         return "Find a file by its name".into();
+    }
+    if found.hits.is_empty() && seen.earlier > 0 {
+        return format!("No file of this name was seen {}", since_then(search.since));
     }
     if let [hit] = found.hits.as_slice() {
         let file = file_name(&hit.path);
@@ -54,16 +60,17 @@ pub fn answer(found: &NamesFound, name: &str) -> String {
 pub fn page(
     frame: &Frame<'_>,
     overview: &StatusOverview,
-    (found, absent): (&NamesFound, Option<&AbsentName>),
-    (name, source): (&str, Option<&str>),
+    (seen, absent): (&NamesSeen, Option<&AbsentName>),
+    search: &NameSearch<'_>,
 ) -> String {
-    let answer = answer(found, name);
+    let answer = answer(seen, search);
+    let (found, name) = (&seen.found, search.name);
     let back = found.back_to;
     let live = html! {
         h1 { (answer) }
         @if let Some(absent) = absent { p.lead { bdi { (absent.lead) } } }
         (parts::as_of(frame))
-        (form(frame, name, source))
+        (form(frame, search))
         @if let Some(absent) = absent { (nothing(frame, absent)) }
         @if !found.hits.is_empty() { (hits(frame, "Files that match", &[], &found.hits)) }
         @if found.hits.len() > SHOWN {
@@ -78,6 +85,11 @@ pub fn page(
             @if let Some(back) = back { ", back to the run of " (at(back)) }
             @if !found.complete { ". There is more further back: " code { "blobferry find" }
                 " looks through all of it" } "."
+            @if seen.earlier > 0 {
+                @let are = if seen.earlier == 1 { "is" } else { "are" };
+                " " (number_of(seen.earlier, "older hit")) " " (are) " left out. "
+                a href=(further_back(frame, search)) { "Look further back" }
+            }
         } }
         section aria-labelledby="not" {
             h2 #not { "Where it could still be" }
@@ -114,8 +126,34 @@ pub fn page(
     parts::page(frame, &answer, false, &live, &html! {})
 }
 
+/// The time since which runs count, behind "Seen since".
+fn ago(since: SeenSince) -> &'static str {
+    match since {
+        SeenSince::Months => "3 months ago",
+        SeenSince::Yesterday => "yesterday",
+        SeenSince::Ever => "ever",
+    }
+}
+
+/// The same, behind "was seen".
+fn since_then(since: SeenSince) -> &'static str {
+    match since {
+        SeenSince::Months => "in the last 3 months",
+        SeenSince::Yesterday => "since yesterday",
+        SeenSince::Ever => "",
+    }
+}
+
+/// The same search without a bound.
+fn further_back(frame: &Frame<'_>, search: &NameSearch<'_>) -> String {
+    let of = search.source.map(|source| ("source", source));
+    let pairs: Vec<(&str, &str)> = [("q", search.name)].into_iter().chain(of).collect();
+    address::page(frame, "/files", &pairs)
+}
+
 /// The form, with what was looked for.
-fn form(frame: &Frame<'_>, name: &str, source: Option<&str>) -> Markup {
+fn form(frame: &Frame<'_>, search: &NameSearch<'_>) -> Markup {
+    let NameSearch { name, source, since } = *search;
     html! {
         form.row role="search" aria-label="Names of files" method="get"
             action={ (frame.prefix) "/ingest/status/files" } {
@@ -130,6 +168,14 @@ fn form(frame: &Frame<'_>, name: &str, source: Option<&str>) -> Markup {
                     option value="" { "all " (frame.sources.len()) }
                     @for known in frame.sources {
                         option value=(known) selected[source == Some(*known)] { (known) }
+                    }
+                }
+            }
+            div {
+                label for="since" { "Seen since" }
+                select #since name="since" {
+                    @for one in SeenSince::ALL {
+                        option value=(one.word()) selected[one == since] { (ago(one)) }
                     }
                 }
             }

@@ -5,10 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 
 use super::days::{self, DaysTold};
 use super::expected::{ExpectedFeed, ExpectedNight};
+use super::next::is_silent;
 use super::pass::PagePass;
 use super::view::{NAMED, PageRun, PassesBySource};
 use crate::history::run_id::began;
@@ -18,8 +19,6 @@ use crate::history::standing::{LastingTrouble, SourceStanding};
 use crate::model::failure::Class;
 use crate::rules::expect::WhyUnmet;
 
-/// Without a schedule a source is silent if no run was heard of for this long.
-const SILENT: Duration = Duration::hours(3);
 /// What is told of a file that is expected and not here, in the place of a class.
 pub(crate) const MISSING: &str = "missing";
 /// How a source stands, in one word: the worst that holds comes first.
@@ -195,6 +194,8 @@ pub(crate) struct KnownOfSources<'a> {
     pub configured: &'a [&'a str],
     /// When each is gone over next.
     pub next: &'a BTreeMap<String, OffsetDateTime>,
+    /// When each was to be gone over the last time but one.
+    pub last_but_one: &'a BTreeMap<String, OffsetDateTime>,
     /// Files that arrived last, newest first.
     pub arrived: Vec<ArrivedFile>,
     /// What is expected, missing files first.
@@ -220,6 +221,11 @@ impl StatusOverview {
             arrived: known.arrived,
             month: DaysTold::last(known.index, known.now),
         }
+    }
+
+    /// Whether no run has looked at any source yet.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sources.iter().all(|source| source.word == SourceWord::NoRunYet)
     }
 
     /// How many sources need a person.
@@ -273,7 +279,8 @@ fn source(known: &KnownOfSources<'_>, name: &str) -> SourceState {
     let state = state.or_else(|| standing.as_ref().map(|standing| standing.word.clone()));
     let running = passes().any(|(run, pass)| run.is_running() && pass.is_running());
     let next = known.next.get(name).copied();
-    let silent = looked.is_some_and(|looked| is_silent(looked, next, known.now));
+    let last_but_one = known.last_but_one.get(name).copied();
+    let silent = looked.is_some_and(|looked| is_silent(looked, last_but_one, known.now));
     let is_missed = |feed: &&ExpectedFeed| feed.source == name && feed.standing.degrades();
     let missed: Vec<Need> = known.expected.iter().filter(is_missed).map(missing).collect();
     let missing = !missed.is_empty();
@@ -427,12 +434,6 @@ fn word(state: Option<&str>, needs: &[Need], running: bool, silent: bool) -> Sou
         Some(_) => SourceWord::Fine,
         None => SourceWord::NoRunYet,
     }
-}
-
-/// Whether no run was heard of for so long that somebody must look.
-fn is_silent(looked: OffsetDateTime, next: Option<OffsetDateTime>, now: OffsetDateTime) -> bool {
-    let due = next.map(|next| (next - now).max(Duration::ZERO) * 2).unwrap_or(Duration::ZERO);
-    now - looked > SILENT.max(due)
 }
 
 #[cfg(test)]

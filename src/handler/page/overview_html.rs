@@ -11,6 +11,7 @@ use super::expected;
 use super::frame::Frame;
 use super::html::{self as parts, file_name, hint, legend, named, run_link, starting, word};
 use super::moment::{age, at};
+use super::newcomer::{NewSource, steps};
 use super::overview::{ArrivedFile, Need, SourceState, SourceWord, StatusOverview};
 use super::pass::PagePass;
 use super::view::{PageRun, span};
@@ -22,17 +23,22 @@ const NEEDS: usize = 12;
 /// Rows of sources.
 const SOURCES: usize = 24;
 
-/// The page.
-pub fn list(frame: &Frame<'_>, overview: &StatusOverview, runs: &[PageRun]) -> String {
+/// The page; with `new`, that of the first day: nothing has run yet.
+pub fn list(
+    frame: &Frame<'_>,
+    overview: &StatusOverview,
+    runs: &[PageRun],
+    new: Option<&[NewSource]>,
+) -> String {
     let needing: Vec<&SourceState> =
         overview.sources.iter().filter(|source| source.word.needs_you()).collect();
-    let empty = overview.sources.iter().all(|source| source.word == SourceWord::NoRunYet);
+    let empty = overview.is_empty();
     let live = html! {
         h1.big { (icon(overview)) (overview.answer) }
         @if let Some(night) = &overview.night { p.lead { (night.answer) "." } }
         @if !overview.arrived.is_empty() { p.lead { (lead(overview)) } }
         (parts::as_of(frame))
-        @if empty && runs.is_empty() { (steps(overview)) }
+        @if let Some(new) = new { (steps(overview, new)) }
         @if !needing.is_empty() {
             h2.vh #need { "What needs you" }
             ul.rows { @for source in needing.iter().take(NEEDS) { (need(frame, source)) } }
@@ -428,59 +434,5 @@ fn run_row(frame: &Frame<'_>, group: &Alike<'_>) -> Markup {
             td.n role="cell" data-l="read" { (in_bytes(run.sum(PagePass::arrived))) }
             td.n.hide role="cell" { (span(run.duration(frame.now))) }
         }
-    }
-}
-
-/// Nothing has run yet: what is right already, and what comes next.
-/// What is right already, and the steps that are left.
-fn steps(overview: &StatusOverview) -> Markup {
-    const EXPECT: &str = "[[source.expect]]\nname = \"daily-sales\"\n\
-        files = [\"sales_{yyyyMMdd}*.csv\"]\nby = \"06:30\"";
-    let first = overview.sources.iter().filter_map(|source| source.next).min();
-    let settings = format!("They name {}", number_of(overview.sources.len(), "source"));
-    let steps = [
-        (
-            "See whether the servers let us in",
-            "Logs in, lists one folder, says what is wrong. \
-            Changes nothing.",
-            "blobferry check",
-        ),
-        ("See what would come", "Every file with the name that it will have.", "blobferry plan"),
-        ("Bring it over", "This page then shows each file by name.", "blobferry run"),
-        (
-            "Say what you expect",
-            "Then this page tells you what is missing, not only what came.",
-            EXPECT,
-        ),
-    ];
-    html! {
-        @if let Some(first) = first {
-            p.lead {
-                "The first run begins by itself at " (at(first)) ", in "
-                (age(first - overview.as_of)) "; you need not wait for it."
-            }
-        }
-        section aria-labelledby="steps" {
-            h2 #steps { "To the first file" }
-            ol.steps {
-                li { (done()) div { h3 { "Settings read" } p.q { (settings) } } }
-                li {
-                    (done())
-                    div { h3 { "Storage answers" } p.q { "It holds no record of a run yet" } }
-                }
-                @for ((title, what, text), number) in steps.iter().zip(3..) {
-                    li {
-                        span.num aria-hidden="true" { (number) }
-                        div { h3 { (title) } p.q { (what) } pre tabindex="0" { code { (text) } } }
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn done() -> Markup {
-    html! {
-        svg.good viewBox="0 0 16 16" role="img" aria-label="Done" { use href="#i-ok" {} }
     }
 }

@@ -290,6 +290,17 @@ async fn a_running_run_reloads_and_an_empty_store_says_so() {
             && html.contains("blobferry check")
             && html.contains("data-running=\"no\"")
     );
+    // Where its files come from, and when the first run looks there.
+    assert!(
+        html.contains("<h2 id=\"yours\">Your source</h2>")
+            && html.contains("<dt><bdi>acme</bdi></dt><dd><bdi>file:///in</bdi>")
+            && html.contains("every hour, first at <time"),
+        "{html}"
+    );
+    let json = ask_as(&store, &StatusQuery::List(20), &[], Dress::Json).await.body;
+    assert_eq!(json["new"][0]["place"], "file:///in");
+    assert_eq!(json["new"][0]["every"], 3_600);
+    assert!(json["new"][0]["first"].is_string());
     let mut record = RunRecord::new(Trigger::Http, "i", OffsetDateTime::now_utc());
     record.sources = vec![json!({ "source": "acme", "status": "running", "bytes_to_fetch": 2048,
             "bytes_fetched": 1024, "ingested": 3 })];

@@ -56,6 +56,8 @@ fn a_warning_changes_no_exit_status() {
     std::fs::write(ferry.path("in/other.txt"), "x").unwrap();
     let done = ferry.ingest().code(0);
     assert_eq!(done.source()["expectations"][0]["state"], "missed");
+    ferry.run(&["expect"]).code(0).says(&["missed fresh", "1 missed"]);
+    ferry.run(&["expect", "--at", "2030-01-01T00:00:00Z"]).code(0);
 }
 
 #[test]

@@ -72,7 +72,7 @@ fn payload(bytes: &[u8]) {
         Ok(StatusQuery::List(limit)) => assert!((1..=100).contains(&limit), "{limit}"),
         Ok(StatusQuery::One(id)) => assert!(!id.is_empty()),
         Ok(StatusQuery::Source(name)) => assert!(!name.is_empty()),
-        Ok(StatusQuery::Files(name, source)) => {
+        Ok(StatusQuery::Files(name, source, _)) => {
             assert!(!name.is_empty() && source.is_none_or(|source| !source.is_empty()))
         }
         Ok(StatusQuery::File(source, path)) => assert!(!source.is_empty() && !path.is_empty()),
