@@ -13,7 +13,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 use serde_json::Value;
@@ -208,13 +208,17 @@ impl KnownSecrets {
     }
 }
 
-/// The longest match counts, since a secret may hold another.
+/// The longest match counts, since a secret may hold another. Of the automata the smallest: a key
+/// has some forty spellings of thousands of bytes, and as a DFA each byte is a row of a table.
 fn matcher(spellings: &[Vec<u8>]) -> Option<AhoCorasick> {
     if spellings.is_empty() {
         return None;
     }
-    let builder = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(spellings);
-    Some(builder.expect("secrets of a configuration are far from the limits of an automaton"))
+    let automaton = AhoCorasick::builder()
+        .match_kind(MatchKind::LeftmostLongest)
+        .kind(Some(AhoCorasickKind::ContiguousNFA))
+        .build(spellings);
+    Some(automaton.expect("secrets of a configuration are far from the limits of an automaton"))
 }
 
 /// Every spelling of a secret that is looked for: as it is, percent-encoded, in base64 (by itself
