@@ -18,7 +18,7 @@ import in_node
 import in_python
 import in_rclone
 import ssh_daemons
-from place import NAMES, ROOT, Place, Unstarted, ensure_account, free_port, hand_over, libraries
+from place import ACCOUNT_HOME, NAMES, ROOT, Place, Unstarted, ensure_account, free_port, hand_over, libraries
 
 HERE = pathlib.Path(__file__).resolve().parent
 CHECKOUT = HERE.parents[1]
@@ -175,6 +175,9 @@ def play(name):
                 first, second = cycle.play()
         except Unstarted as error:
             return f"| {name} ({kind.scheme}) | | | | | not started: {error} |", False
+        finally:
+            if kind.login == "key":
+                (ACCOUNT_HOME / ".ssh/authorized_keys").unlink(missing_ok=True)
     well = f"said: `{kind.says}`" if kind.says else "right"
     if kind.loses:
         well += f", told: `{'`, `'.join(kind.loses)}`"
