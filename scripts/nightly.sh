@@ -119,7 +119,7 @@ else
         cargo test --locked --test it -- --ignored --exact \
         key_vault::the_app_knows_a_changed_secret_after_a_minute \
         key_vault::an_app_whose_destination_waits_for_a_vault_works_once_the_vault_answers
-    step servers 3600 cargo,cc,python3,rclone,npm "the full cycle against servers of other projects" scripts/servers.sh
+    step servers 3600 cargo,cc,python3,root,npm "the full cycle against servers of other projects" scripts/servers.sh
     step listings 900 python3,npm "lines of listings held against parsers of other projects" scripts/listings.sh
     step package 5400 cargo,cc,python3,readelf,root,azurite "the package for Azure: portable, and it runs" scripts/prove-package.sh
     step browser 3600 cargo,cc,azurite "the status page in a browser" scripts/browser-test.sh

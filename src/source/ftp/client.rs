@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::account::{FtpAccount, Presence, TransferType};
 use super::control::FtpControl;
@@ -22,6 +22,8 @@ use crate::source::contract::{Op, SourceError};
 /// How long the second reply of several may keep us waiting, as long as nobody knows whether the
 /// server reads more than one command at a time.
 const DOUBT: Duration = Duration::from_secs(10);
+/// The same where the first reply came at once.
+const LEAST_DOUBT: Duration = Duration::from_secs(3);
 
 /// After so long without an answer, a port that waits is connected to.
 const RELIEF: Duration = Duration::from_secs(1);
@@ -204,9 +206,11 @@ impl FtpClient {
                 self.control.send(lines).await?;
                 self.control.answer_to(lines[0].as_ref()).await
             };
+            let asked = Instant::now();
             let mut replies = vec![answer(scene, patience, first).await?];
+            let doubt = doubt(asked.elapsed());
             for line in &lines[1..] {
-                let patience = if known { patience } else { patience.min(DOUBT) };
+                let patience = if known { patience } else { patience.min(doubt) };
                 let reply = self.control.answer_to(line.as_ref());
                 replies.push(answer(scene, patience, reply).await?);
             }
@@ -225,6 +229,16 @@ impl FtpClient {
             Err(_) => {}
         }
         replies
+    }
+
+    /// Whether this server was found to read one command at a time.
+    pub(super) fn is_asked_one_by_one(&self) -> bool {
+        self.account.learned.one_by_one.load(Ordering::Relaxed)
+    }
+
+    /// Whether `error` ended the connection and showed that: then a new one is worth a try.
+    pub(super) fn lost_over_company(&self, error: &SourceError) -> bool {
+        self.is_asked_one_by_one() && !error.keeps_session()
     }
 
     /// [`FtpClient::commands`]; between two files, the port for the next one is asked for with
@@ -317,6 +331,12 @@ impl FtpClient {
     }
 }
 
+/// How long the next reply may take when the first of several took `first`: a server that has read
+/// all of them answers the next one about as fast.
+fn doubt(first: Duration) -> Duration {
+    DOUBT.min(LEAST_DOUBT.max(first * 10))
+}
+
 /// Reads one reply to a question, whatever it says, but 421: that is the end.
 async fn answer(
     scene: Scene<'_>,
@@ -358,4 +378,17 @@ pub(super) fn steps(here: &RemotePath, path: &RemotePath) -> Vec<Vec<u8>> {
     let mut steps = vec![b"..".to_vec(); from.len() - common];
     steps.extend_from_slice(&to[common..]);
     if steps.is_empty() { vec![b".".to_vec()] } else { steps }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_reads_one_command_at_a_time_is_known_by_how_fast_it_was() {
+        let seconds = Duration::from_secs;
+        for (first, patience) in [(0, 3), (500, 5), (4000, 10)] {
+            assert_eq!(doubt(Duration::from_millis(first)), seconds(patience));
+        }
+    }
 }

@@ -63,6 +63,15 @@ impl FtpControl {
         tcp(&self.stream)
     }
 
+    /// Acknowledges what came, since more is awaited. A server that does not set `TCP_NODELAY`
+    /// holds back its next small reply until then, which this system would put off for 40 ms.
+    fn acknowledge(&self) {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        if let Err(error) = self.tcp().set_quickack(true) {
+            tracing::trace!(%error, "Replies cannot be acknowledged at once.");
+        }
+    }
+
     /// The clear connection, to be encrypted. Whatever came on it after the last reply was not
     /// asked for, and must not be taken for something that was said under encryption.
     pub(crate) fn into_clear(self) -> Result<TcpStream, Broken> {
@@ -182,6 +191,7 @@ impl FtpControl {
             if self.inbox.len() + chatter > REPLY_LIMIT {
                 return Err(Broken::TooLong(REPLY_LIMIT));
             }
+            self.acknowledge();
             self.inbox.reserve(READ_AT_ONCE);
             let reading = self.stream.read_buf(&mut self.inbox);
             if doubtful.is_none() && chatter == 0 {

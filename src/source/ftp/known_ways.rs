@@ -12,10 +12,12 @@ pub struct Ways {
     pub(super) facts: WayRecord,
     pub(super) all: WayRecord,
     pub(super) plain: WayRecord,
-    /// Its listings can be read when they are asked for as text (`TYPE A`) alone.
+    /// Its listings are told, or can be read, when they are asked for as text (`TYPE A`) alone.
     pub(super) text: AtomicBool,
-    /// That was tried.
+    /// That was tried where one could not be read.
     text_tried: AtomicBool,
+    /// That was tried where one was refused.
+    text_tried_after_no: AtomicBool,
     /// Nothing but names can be read.
     pub(super) names: AtomicBool,
     /// Facts were asked for although they are not offered.
@@ -57,9 +59,14 @@ impl Ways {
         self.text.load(Ordering::Relaxed)
     }
 
-    /// Whether listings as text are to be tried now, for the first time.
+    /// Whether listings that cannot be read are to be tried as text now, for the first time.
     pub(crate) fn first_text(&self) -> bool {
-        !self.text_tried.swap(true, Ordering::Relaxed)
+        !self.as_text() && !self.text_tried.swap(true, Ordering::Relaxed)
+    }
+
+    /// [`Ways::first_text`] of listings that are refused.
+    pub(crate) fn text_after_no(&self) -> bool {
+        !self.as_text() && !self.text_tried_after_no.swap(true, Ordering::Relaxed)
     }
 
     /// Whether facts that are not offered are to be asked for: once for the first time, and by
@@ -86,8 +93,9 @@ impl Ways {
             findings.push(Finding::new("listing", text));
         }
         if self.as_text() {
-            let text = "listings can be read as text (TYPE A) alone: the server may keep files in \
-                another character set, for which there is `transfer_type = \"ascii\"`";
+            let text = "listings are told or can be read as text (TYPE A) alone: the server may \
+                keep files in another character set, for which there is `transfer_type = \
+                \"ascii\"`";
             findings.push(Finding::new("listing", text));
         }
         if self.names.load(Ordering::Relaxed) {

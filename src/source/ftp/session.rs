@@ -70,6 +70,7 @@ impl FtpSession {
     ) -> Result<(), SourceError> {
         let account = self.client.account.clone();
         let scene = Scene { op, address: &account.address, path: Some(dir) };
+        self.client.in_listing_type(scene).await?;
         ways::list(&mut self.client, scene, dir, visit).await
     }
 
@@ -81,7 +82,6 @@ impl FtpSession {
     ) -> Result<(), SourceError> {
         let account = self.client.account.clone();
         let scene = Scene { op: Op::List, address: &account.address, path: Some(dir) };
-        self.client.in_listing_type(scene).await?;
         let takes_text = self.client.takes_text();
         let visit = &mut |listed| visit(if takes_text { sizeless(listed) } else { listed });
         match self.enter(scene, dir).await? {
@@ -268,13 +268,20 @@ impl FtpSession {
         self.client.near(scene, &file.path).await?;
         self.client.in_type(scene, self.client.account.transfer_type).await?;
         let line = self.client.line("RETR", &file.path);
+        let mut refuses_rest = false;
         if self.resumes && offset > 0 && !self.client.takes_text() {
             match self.client.transfer(scene, &line, offset).await? {
                 FtpOpened::Data(data) => {
                     self.client.will_read();
                     return Ok((data, offset, 0));
                 }
-                FtpOpened::Refused(reply) if reply.not_understood() => self.resumes = false,
+                // This may be about where to begin, not about the file: it is asked for as a whole.
+                FtpOpened::Refused(reply)
+                    if (reply.code >= 500 || reply.says(&["restart"]))
+                        && scene.refused(&reply).keeps_session() =>
+                {
+                    refuses_rest = true;
+                }
                 FtpOpened::Refused(reply) => {
                     return Err(self.explained(scene, &file.path, &reply).await);
                 }
@@ -282,6 +289,7 @@ impl FtpSession {
         }
         match self.client.transfer(scene, &line, 0).await? {
             FtpOpened::Data(data) => {
+                self.resumes &= !refuses_rest;
                 self.client.will_read();
                 Ok((data, 0, offset))
             }
@@ -320,7 +328,13 @@ impl Session for FtpSession {
     async fn stat(&mut self, path: &RemotePath) -> Result<Option<RemoteFile>, SourceError> {
         let account = self.client.account.clone();
         let scene = Scene { op: Op::Stat, address: &account.address, path: Some(path) };
-        let told = self.describe(scene, path, Absence::Proven).await?;
+        let known = self.client.is_asked_one_by_one();
+        let mut told = self.describe(scene, path, Absence::Proven).await;
+        if matches!(&told, Err(error) if !known && self.client.lost_over_company(error)) {
+            self.client = FtpClient::open(account.clone(), &mut |_| {}).await?;
+            told = self.describe(scene, path, Absence::Proven).await;
+        }
+        let told = told?;
         Ok(if self.client.takes_text() { told.map(without_size) } else { told })
     }
 
@@ -344,7 +358,14 @@ impl Session for FtpSession {
             .flat_map(|path| verbs.iter().map(|verb| self.client.line(verb, path)))
             .collect();
         self.client.will_read();
-        let replies = self.client.commands_between_reads(scene, lines).await?;
+        let known = self.client.is_asked_one_by_one();
+        let replies = match self.client.commands_between_reads(scene, lines).await {
+            Err(error) if !known && self.client.lost_over_company(&error) => {
+                self.client = FtpClient::open(account.clone(), &mut |_| {}).await?;
+                return Ok(vec![None; paths.len()]);
+            }
+            replies => replies?,
+        };
         let each = paths.iter().zip(replies.chunks_exact(verbs.len()));
         each.map(|(path, replies)| told_plainly(Scene { path: Some(path), ..scene }, path, replies))
             .collect()

@@ -12,7 +12,7 @@ use tokio_util::either::Either;
 
 use super::client::FtpClient;
 use super::control::FtpStream;
-use super::fault::{Broken, FtpReply, Scene};
+use super::fault::{Broken, FEW_PORTS, FtpReply, Scene};
 use super::passive::Door;
 use super::tls::Connector;
 use crate::failpoint::left_out;
@@ -338,6 +338,8 @@ impl FtpClient {
                     firewall between may block its passive ports"
                 ),
             ),
+            // It says nothing of the file or folder that was to come.
+            (Broken::Refused(reply), Stage::Asking) => refused_port(scene, &reply),
             (Broken::Tls(text), _) => match self.connector.as_ref().and_then(Connector::refusal) {
                 Some(refusal) => scene.fault(Class::Tls, refusal),
                 None => scene.fault(Class::Tls, format!("encrypting the data connection: {text}")),
@@ -464,6 +466,21 @@ async fn bytes_come(data: &TcpStream) -> bool {
 
 fn at(stage: Stage) -> impl Fn(Broken) -> Stuck {
     move |error| (stage, error)
+}
+
+/// What the refusal of the last passive command means.
+fn refused_port(scene: Scene<'_>, reply: &FtpReply) -> SourceError {
+    let text = reply.text();
+    let why = format!("the server opens no port for data: {text}");
+    match reply.code {
+        _ if reply.dying() => scene.refused(reply),
+        500..=504 | 550..=559 if reply.not_understood() || reply.denies() => {
+            let why = format!("{why}; this program needs passive mode (EPSV or PASV)");
+            scene.fault(Class::Protocol, why).session_survives()
+        }
+        550..=559 => scene.fault(Class::Busy, format!("{why}; {FEW_PORTS}")).session_survives(),
+        _ => scene.refused(reply),
+    }
 }
 
 /// Whether another passive command may do what this one could not.

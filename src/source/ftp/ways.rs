@@ -9,8 +9,9 @@ use super::fault::{FtpReply, Scene};
 use super::known_ways::{WayRecord, Ways};
 use super::transfer::FtpOpened;
 use super::{lines, when};
+use crate::model::failure::Class;
 use crate::model::{ModifiedTime, RemoteFile, RemotePath, printable};
-use crate::source::contract::{Listed, SourceError};
+use crate::source::contract::{Listed, Op, SourceError};
 
 /// Lines that cannot be parsed are held back up to this many: as many names are asked for one by
 /// one.
@@ -109,7 +110,7 @@ pub(super) async fn list(
         FolderAnswer::NoEntry | FolderAnswer::Empty => settle(client, scene, &failed, false),
         FolderAnswer::Unreadable(lines) => {
             settle(client, scene, &failed, true);
-            if text_helps(client, scene, dir, visit).await? {
+            if ways.first_text() && readable_as_text(client, scene, dir, visit).await? {
                 return Ok(());
             }
             let all = failed.into_iter().find_map(|failed| match failed {
@@ -119,6 +120,9 @@ pub(super) async fn list(
             by_name(client, scene, dir, all.unwrap_or(lines), visit).await?;
         }
         FolderAnswer::Refused(reply) => {
+            if is_refused_as_bytes(ways, &reply) && told_as_text(client, scene, dir, visit).await? {
+                return Ok(());
+            }
             return last_word(client, scene, dir, failed, &reply, visit).await;
         }
     }
@@ -127,29 +131,72 @@ pub(super) async fn list(
 
 /// Whether the listing can be read as text: servers of hosts with EBCDIC send it in that, unless
 /// they are told otherwise.
-async fn text_helps(
+async fn readable_as_text(
     client: &mut FtpClient,
     scene: Scene<'_>,
     dir: &RemotePath,
     visit: &mut (dyn FnMut(Listed) + Send),
 ) -> Result<bool, SourceError> {
-    let account = client.account.clone();
-    let ways = &account.learned.ways;
-    if ways.as_text() || !ways.first_text() {
+    if !turns_to_text(client, scene).await? {
         return Ok(false);
     }
-    client.in_type(scene, TransferType::Ascii).await?;
-    match attempt(client, scene, dir, ListingWay::Plain, visit).await? {
-        FolderAnswer::Entries => {
-            tracing::debug!(server = scene.address, "Listings are asked for as text from now on.");
-            ways.text.store(true, Ordering::Relaxed);
-            Ok(true)
-        }
-        _ => {
-            client.in_type(scene, TransferType::Binary).await?;
-            Ok(false)
+    let told = attempt(client, scene, dir, ListingWay::Plain, visit).await?;
+    stays_with_text(client, scene, matches!(told, FolderAnswer::Entries)).await
+}
+
+/// Whether `LIST` may be refused because it is to be sent as bytes: nothing was ever listed, the
+/// command is known, and text was not tried yet. RFC 959 §4.1.3 has listings sent as text.
+fn is_refused_as_bytes(ways: &Ways, reply: &FtpReply) -> bool {
+    reply.code >= 500 && !reply.not_understood() && !ways.tells_anything() && ways.text_after_no()
+}
+
+/// Whether the folder is listed as text, which was refused as bytes.
+async fn told_as_text(
+    client: &mut FtpClient,
+    scene: Scene<'_>,
+    dir: &RemotePath,
+    visit: &mut (dyn FnMut(Listed) + Send),
+) -> Result<bool, SourceError> {
+    if !turns_to_text(client, scene).await? {
+        return Ok(false);
+    }
+    let mut helps = false;
+    for way in [ListingWay::All, ListingWay::Plain] {
+        helps = match attempt(client, scene, dir, way, visit).await? {
+            FolderAnswer::Entries | FolderAnswer::NoEntry => true,
+            // A refusal that has gone is an answer, too.
+            FolderAnswer::Empty => way == ListingWay::Plain,
+            FolderAnswer::Unreadable(_) | FolderAnswer::Refused(_) => false,
+        };
+        if helps {
+            break;
         }
     }
+    stays_with_text(client, scene, helps).await
+}
+
+/// Has the server send listings as text; not, if it refuses.
+async fn turns_to_text(client: &mut FtpClient, scene: Scene<'_>) -> Result<bool, SourceError> {
+    match client.in_type(scene, TransferType::Ascii).await {
+        Ok(()) => Ok(true),
+        Err(error) if error.keeps_session() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Keeps to text from now on if that helps, and says whether.
+async fn stays_with_text(
+    client: &mut FtpClient,
+    scene: Scene<'_>,
+    helps: bool,
+) -> Result<bool, SourceError> {
+    if helps {
+        tracing::debug!(server = scene.address, "Listings are asked for as text from now on.");
+        client.account.learned.ways.text.store(true, Ordering::Relaxed);
+    } else {
+        client.in_type(scene, TransferType::Binary).await?;
+    }
+    Ok(helps)
 }
 
 /// `LIST` is refused: the answer of a better way counts, if there was one.
@@ -399,6 +446,11 @@ fn nothing_there(scene: Scene<'_>, reply: &FtpReply) -> Result<(), SourceError> 
             ]) =>
         {
             Ok(())
+        }
+        // The folder has been entered, so this says nothing of the file that is looked for in it.
+        550 if scene.op != Op::List && !reply.denies() && !reply.says_missing() => {
+            let why = format!("its folder cannot be listed: {}", reply.text());
+            Err(scene.fault(Class::ListingFailed, why).session_survives())
         }
         _ => Err(scene.refused(reply)),
     }

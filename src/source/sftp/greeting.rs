@@ -2,6 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
@@ -36,12 +37,29 @@ impl FirstWords {
     }
 }
 
+/// Whether the server was the last to send something, as seen from below the encryption.
+#[derive(Clone, Debug, Default)]
+pub struct LastSender(Arc<AtomicBool>);
+
+impl LastSender {
+    /// Whether it was the server.
+    pub fn is_server(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// What the server sent last was understood and needs no answer.
+    pub fn settled(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
 /// A connection of which nothing is read before the server's version, and whose first words are
 /// kept: russh forgets what is no SSH greeting, and takes less text than servers send.
 pub(crate) struct Listening<S> {
     stream: S,
     words: FirstWords,
     last_words: LastWords,
+    last_sender: LastSender,
     /// What came and was not handed on yet.
     pending: Vec<u8>,
     lines: usize,
@@ -51,8 +69,14 @@ pub(crate) struct Listening<S> {
 
 impl<S> Listening<S> {
     /// On `stream`, of which nothing was read.
-    pub fn new(stream: S, words: FirstWords, last_words: LastWords) -> Self {
-        Self { stream, words, last_words, pending: Vec::new(), lines: 0, passes: false }
+    pub fn new(
+        stream: S,
+        words: FirstWords,
+        last_words: LastWords,
+        last_sender: LastSender,
+    ) -> Self {
+        let pending = Vec::new();
+        Self { stream, words, last_words, last_sender, pending, lines: 0, passes: false }
     }
 
     /// Drops whole lines of text before the version.
@@ -83,7 +107,11 @@ impl<S: AsyncRead + Unpin> Listening<S> {
         if let Err(error) = &read {
             self.last_words.say(error.to_string());
         }
-        self.words.hear(&buf.filled()[before..]);
+        let new = &buf.filled()[before..];
+        if !new.is_empty() {
+            self.last_sender.0.store(true, Ordering::Relaxed);
+        }
+        self.words.hear(new);
         Poll::Ready(read)
     }
 }
@@ -123,7 +151,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Listening<S> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf));
+        self.last_sender.settled();
+        Poll::Ready(written)
     }
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_flush(cx)
@@ -142,7 +172,8 @@ mod tests {
     async fn heard(sent: &[u8], step: usize) -> (Vec<u8>, Vec<u8>) {
         let (mut server, client) = tokio::io::duplex(64);
         let words = FirstWords::default();
-        let mut listening = Listening::new(client, words.clone(), LastWords::default());
+        let mut listening =
+            Listening::new(client, words.clone(), LastWords::default(), LastSender::default());
         let sent = sent.to_vec();
         let sending = tokio::spawn(async move {
             for piece in sent.chunks(step) {
@@ -182,5 +213,21 @@ mod tests {
         assert_eq!(heard(&endless, 1000).await.0, endless);
         let lines = b"line\n".repeat(MOST_LINES + 10);
         assert_eq!(heard(&lines, 1000).await.0, b"line\n".repeat(10));
+    }
+
+    #[tokio::test]
+    async fn who_sent_last_is_known() {
+        let (mut server, client) = tokio::io::duplex(64);
+        let last = LastSender::default();
+        let (words, last_words) = (FirstWords::default(), LastWords::default());
+        let mut listening = Listening::new(client, words, last_words, last.clone());
+        assert!(!last.is_server());
+        for _ in 0..2 {
+            server.write_all(b"SSH-2.0-x\r\n").await.unwrap();
+            listening.read_exact(&mut [0; 11]).await.unwrap();
+            assert!(last.is_server());
+            listening.write_all(b"question").await.unwrap();
+            assert!(!last.is_server());
+        }
     }
 }

@@ -32,6 +32,8 @@ use crate::source::sftp::watcher::{SftpNotes, SftpWatch, Watcher};
 /// Key exchange and login together. Servers that need longer are as good as down (sshd itself gives
 /// 120 s).
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(20);
+const EXPIRED: &str = "the server answered the password neither with yes nor with no, as one does \
+    that asks for a new password because this one has expired (RFC 4252 §8)";
 /// What the server may send before we take it. It is opened again once half of it is used, so that
 /// half of it is what a round trip can carry: as much as is ever asked for ahead.
 pub(crate) const WINDOW: u32 = 64 << 20;
@@ -128,11 +130,23 @@ pub(crate) async fn open(target: &Target, tell: Tell<'_>) -> Result<SftpConnecti
     let LoggedIn { handle, watch, way, presence } = logged_in(target, tell).await?;
     let limit = LOGIN_TIMEOUT.min(target.terms.stall);
     match timeout(limit, open_channel(target, &handle, &watch)).await {
-        Ok(client) => {
-            Ok(SftpConnection { client: client?, handle: Some(handle), way, _presence: presence })
+        Ok(Ok(client)) => {
+            Ok(SftpConnection { client, handle: Some(handle), way, _presence: presence })
         }
+        // This login is one of them.
+        Ok(Err(error)) => Err(not_served(error, target.terms.learned.inside().saturating_sub(1))),
         Err(_) => Err(OpenError::login(Class::Stalled, too_slow("the SFTP channel", limit))),
     }
+}
+
+/// Why a login got no SFTP while so many `others` of the same credential are in: MySecureShell ends
+/// the one that is too many with nothing but an exit status.
+fn not_served(error: OpenError, others: usize) -> OpenError {
+    if error.class != Class::Protocol || others == 0 {
+        return error;
+    }
+    let cause = format!("{}; {others} logins are in, and no more may be", error.cause);
+    OpenError::login(Class::Busy, cause)
 }
 
 /// Connects, checks the host key, logs in, and tells of each.
@@ -182,17 +196,23 @@ pub(crate) async fn logged_in(target: &Target, tell: Tell<'_>) -> Result<LoggedI
             }
             return Err(login_failure(error, &watch, target.terms.learned.inside()));
         }
-        // The credential may be on its way to a refusal, so it is not shown again in this run.
         Err(_) => {
-            let cause = too_slow("the login", limit) + "; a password that has expired shows so";
-            let failure = OpenError::login(Class::Stalled, watch.with_banner(cause));
-            return Err(match target.terms.learned.inside() {
-                0 => failure.not_transient(),
-                _ => failure,
-            });
+            let shows_password = target.credentials.password.is_some();
+            return Err(undecided(shows_password, target.terms.learned.inside(), &watch, limit));
         }
     }
     Ok(LoggedIn { handle, watch, way, presence: target.terms.learned.enters() })
+}
+
+/// Why a login was not decided in time, while `inside` others are in. russh passes over the one
+/// answer to a password that is neither yes nor no.
+fn undecided(shows_password: bool, inside: usize, watch: &SftpWatch, limit: Duration) -> OpenError {
+    if shows_password && inside == 0 && watch.last_sender.is_server() {
+        return OpenError::login(Class::Auth, watch.with_banner(EXPIRED.to_owned()));
+    }
+    let failure = OpenError::login(Class::Stalled, watch.with_banner(too_slow("the login", limit)));
+    // The credential may be on its way to a refusal, so it is not shown again in this run.
+    if inside == 0 { failure.not_transient() } else { failure }
 }
 
 fn too_slow(what: &str, limit: Duration) -> String {
@@ -281,7 +301,12 @@ async fn shake_hands(
         }),
         ..client::Config::default()
     };
-    let stream = Listening::new(stream, watch.first_words.clone(), watch.last_words.clone());
+    let stream = Listening::new(
+        stream,
+        watch.first_words.clone(),
+        watch.last_words.clone(),
+        watch.last_sender.clone(),
+    );
     client::connect_stream(Arc::new(config), stream, watcher)
         .await
         .map_err(|error| handshake_failure(error, watch))
@@ -446,5 +471,28 @@ mod tests {
                 .class,
             Class::Dns
         );
+    }
+
+    #[tokio::test]
+    async fn a_server_that_asks_for_a_new_password_is_told_from_a_silent_one() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+        let limit = Duration::from_secs(20);
+        let watch = SftpWatch::default();
+        let told = |shows_password, inside| {
+            let error = undecided(shows_password, inside, &watch, limit);
+            (error.class, error.transient, error.cause.to_string())
+        };
+        let silent = (Class::Stalled, Some(false), "the login took more than 20s".to_owned());
+        assert_eq!(told(true, 0), silent);
+        let (mut server, client) = tokio::io::duplex(64);
+        let (words, last) = (watch.first_words.clone(), watch.last_words.clone());
+        let mut stream = Listening::new(client, words, last, watch.last_sender.clone());
+        server.write_all(b"SSH-2.0-x\r\n").await.unwrap();
+        stream.read_exact(&mut [0; 11]).await.unwrap();
+        assert_eq!(told(true, 0), (Class::Auth, None, EXPIRED.to_owned()));
+        // A key is no password, and one that is in was good a moment ago.
+        assert_eq!(told(false, 0), silent);
+        assert_eq!(told(true, 1).0, Class::Stalled);
     }
 }

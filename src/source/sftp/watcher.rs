@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::model::failure::Class;
 use crate::model::printable;
 use crate::source::finding::Finding;
-use crate::source::sftp::greeting::FirstWords;
+use crate::source::sftp::greeting::{FirstWords, LastSender};
 use crate::source::sftp::handshake_reasons::{self, SshCause};
 use crate::source::sftp::host_key::{Distrust, Presented, SftpTrust};
 use crate::source::sftp::open_error::OpenError;
@@ -23,6 +23,7 @@ pub struct SftpWatch {
     pub notes: Arc<Mutex<SftpNotes>>,
     pub first_words: FirstWords,
     pub last_words: LastWords,
+    pub last_sender: LastSender,
 }
 
 #[derive(Default)]
@@ -166,6 +167,7 @@ impl client::Handler for Watcher {
     ) -> Result<(), russh::Error> {
         let banner = printable(banner.trim().as_bytes()).chars().take(MOST_BANNER).collect();
         self.watch.notes().banner = Some(banner).filter(|banner: &String| !banner.is_empty());
+        self.watch.last_sender.settled();
         Ok(())
     }
 

@@ -287,3 +287,22 @@ async fn facts_that_are_not_offered_spare_every_login_the_listing_of_the_folder(
     }
     assert_eq!((server.times("MLST"), server.times("LIST")), (4, 0));
 }
+
+/// As proftpd does with `AllowRetrieveRestart off`.
+#[tokio::test]
+async fn a_file_whose_rest_is_refused_is_read_anew() {
+    for refusal in ["550 Restart not allowed", "451 Restart not permitted, try again", "502 no"] {
+        let server = Scripted::new(move |line| match line.split(' ').next().unwrap_or_default() {
+            "REST" => Said::Reply(refusal),
+            _ => Said::Usual,
+        })
+        .await;
+        let mut session = server.session().await;
+        for _ in 0..2 {
+            assert_eq!(fetch(&mut session, &file("/out/a.csv", 6), 3).await.unwrap(), b"lo\n");
+        }
+        assert_eq!(server.times("REST"), 1, "{refusal}");
+        let gone = fetch(&mut session, &file("/out/b.csv", 6), 3).await;
+        check_error(gone, Class::NotFound, false);
+    }
+}

@@ -280,3 +280,24 @@ async fn size_and_mdtm_that_the_login_may_not_ask_are_told_by_the_listing() {
     assert_eq!(told.and_then(|file| file.size), Some(6));
     assert_eq!(soon(session.stat(&RemotePath::from("/out/b.csv"))).await.unwrap(), None);
 }
+
+/// As vsftpd does with `pasv_enable=NO`: it is not about the file, which is there.
+#[tokio::test]
+async fn a_refused_passive_command_says_nothing_of_the_file_or_folder() {
+    for (reply, class, transient, says) in [
+        ("550 Permission denied.", Class::Protocol, false, "passive mode"),
+        ("502 no", Class::Protocol, false, "passive mode"),
+        ("550 No port found", Class::Busy, true, "passive ports"),
+    ] {
+        let server = Scripted::new(move |line| match line.split(' ').next().unwrap_or_default() {
+            "EPSV" | "PASV" => Said::Reply(reply),
+            _ => Said::Usual,
+        })
+        .await;
+        let mut session = server.session().await;
+        let told = check_error(list(&mut session, "/out").await, class, transient);
+        assert!(told.contains(says) && told.contains(reply), "{told}");
+        let read = fetch(&mut server.session().await, &file("/out/a.csv", 6), 0).await;
+        check_error(read, class, transient);
+    }
+}

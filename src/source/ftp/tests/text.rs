@@ -149,3 +149,96 @@ async fn a_listing_that_can_be_read_as_text_alone_is_asked_for_so() {
     let told = session.describe();
     assert!(told.iter().any(|found| found.text.contains("TYPE A")), "{told:?}");
 }
+
+/// A server that lists nothing but as text, as simple-ftpd does.
+async fn listing_as_text_alone(text_type: &'static str) -> Scripted {
+    let text = std::sync::atomic::AtomicBool::new(false);
+    Scripted::new(move |line| match line {
+        "TYPE A" if !text_type.starts_with("200") => Said::Reply(text_type),
+        "TYPE A" | "TYPE I" => {
+            text.store(line == "TYPE A", Ordering::SeqCst);
+            Said::Reply("200 ok")
+        }
+        line if line.starts_with("LIST") && !text.load(Ordering::SeqCst) => {
+            Said::Reply("550 data encoding must be set to utf8 for listing")
+        }
+        "LIST -a" => Said::Data("-rw-r--r-- 1 f f 6 Jan 10 2024 .hidden\r\n"),
+        _ => Said::Usual,
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_server_that_lists_as_text_alone_is_listed_and_read_as_bytes() {
+    let server = listing_as_text_alone("200 ok").await;
+    let mut session = server.session().await;
+    for _ in 0..2 {
+        let found = list(&mut session, "/out").await.unwrap();
+        assert!(matches!(&found[..], [Listed::File(file)] if file.path.file_name() == b".hidden"));
+        assert_eq!(fetch(&mut session, &file("/out/a.csv", 6), 0).await.unwrap(), b"hello\n");
+    }
+    // Both in bytes once, and from then on the one that tells most, as text at once.
+    assert_eq!((server.times("LIST -a"), server.times("LIST")), (3, 4));
+    assert_eq!(server.times("TYPE I"), 3, "files are read as bytes");
+    let told = session.describe();
+    assert!(told.iter().any(|found| found.text.contains("TYPE A")), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_refused_folder_is_told_as_refused_when_text_does_not_help() {
+    let server = listing_as_text_alone("504 not here").await;
+    let mut session = server.session().await;
+    let error = list(&mut session, "/out").await.expect_err("it lists nothing");
+    assert!(chain(&error).contains("550 data encoding"), "{}", chain(&error));
+    let server = Scripted::new(|line| match line {
+        line if line.starts_with("LIST") => Said::Reply("550 Permission denied"),
+        _ => Said::Usual,
+    })
+    .await;
+    let mut session = server.session().await;
+    for _ in 0..2 {
+        check_error(list(&mut session, "/out").await, Class::Permission, false);
+    }
+    // Text was tried once, and files are still read as bytes.
+    assert_eq!((server.times("TYPE A"), server.times("LIST")), (1, 6));
+    assert_eq!(fetch(&mut session, &file("/out/a.csv", 6), 0).await.unwrap(), b"hello\n");
+}
+
+/// As on simple-ftpd and on hosts with EBCDIC.
+#[tokio::test]
+async fn a_file_that_listings_alone_tell_of_is_looked_for_in_a_listing_as_text() {
+    let text = std::sync::atomic::AtomicBool::new(false);
+    let server = Scripted::new(move |line| match line.split(' ').next().unwrap_or_default() {
+        "TYPE" => {
+            text.store(line == "TYPE A", Ordering::SeqCst);
+            Said::Reply("200 ok")
+        }
+        "LIST" if !text.load(Ordering::SeqCst) => Said::Reply("550 not in this mode"),
+        "RETR" if text.load(Ordering::SeqCst) => Said::Reply("550 not in this mode"),
+        "SIZE" | "MDTM" => Said::Reply("502 no"),
+        _ => Said::Usual,
+    })
+    .await;
+    let mut session = server.session().await;
+    assert_eq!(list(&mut session, "/out").await.unwrap().len(), 2);
+    for _ in 0..2 {
+        let told = soon(session.stat(&RemotePath::from("/out/a.csv"))).await.unwrap();
+        assert_eq!(told.and_then(|file| file.size), Some(6));
+        assert_eq!(fetch(&mut session, &file("/out/a.csv", 6), 0).await.unwrap(), b"hello\n");
+        assert_eq!(soon(session.stat(&RemotePath::from("/out/b.csv"))).await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn a_listing_that_is_refused_does_not_mean_that_a_file_is_gone() {
+    let server = Scripted::new(|line| match line.split(' ').next().unwrap_or_default() {
+        "SIZE" | "MDTM" => Said::Reply("502 no"),
+        "LIST" => Said::Reply("550 not today"),
+        _ => Said::Usual,
+    })
+    .await;
+    let mut session = server.session().await;
+    let told = soon(session.stat(&RemotePath::from("/out/a.csv"))).await;
+    let text = check_error(told, Class::ListingFailed, false);
+    assert!(text.contains("its folder cannot be listed: 550 not today"), "{text}");
+}

@@ -1,5 +1,6 @@
 //! Commands that are on their way together, and servers that do not bear it.
 
+use super::scripted::{Said, Scripted};
 use super::*;
 use crate::demo::ftp::DeadPorts;
 use crate::demo::ftp::script::{DemoFtpCompany, DemoFtpFault};
@@ -63,20 +64,11 @@ async fn a_server_that_reads_one_command_at_a_time() {
     for company in [DemoFtpCompany::Forgotten, DemoFtpCompany::HungUp] {
         // With and without features to agree on at the login.
         for without in [vec![], vec!["FEAT", "MLST"]] {
-            let at_login = without.is_empty();
             let script = DemoFtpScript { company, without, ..DemoFtpScript::default() };
             let world = World::new(script).await.hasty_if(company == DemoFtpCompany::Forgotten);
             let mut session = world.session().await;
-            if !at_login {
-                // It is found out when it is asked for two things.
-                let error = round(&mut session).await.expect_err("it has no answer");
-                assert!(
-                    error.is_transient() && !error.keeps_session(),
-                    "{company:?}: {}",
-                    chain(&error)
-                );
-                session = world.session().await;
-            }
+            // Where it is not found out at the login, it is when two things are asked: over a new
+            // connection, and nobody else notices.
             for _ in 0..3 {
                 round(&mut session).await.unwrap();
             }
@@ -153,4 +145,23 @@ async fn a_reply_too_many_never_gives_one_file_the_facts_of_another() {
         let text = check_error(told, Class::Protocol, true);
         assert!(text.contains("out of step"), "{text}");
     }
+}
+
+/// It sends a small reply only once the one before is acknowledged, and systems wait with that.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn replies_of_a_server_without_nodelay_come_without_a_wait() {
+    let server = Scripted::new(|_| Said::Usual).await;
+    let mut session = server.session().await;
+    let path = RemotePath::from("/out/a.csv");
+    let mut took = Vec::new();
+    for _ in 0..60 {
+        let start = std::time::Instant::now();
+        soon(session.stat(&path)).await.unwrap().expect("it is there");
+        took.push(start.elapsed());
+    }
+    // New connections acknowledge at once by themselves.
+    took.drain(..40);
+    took.sort();
+    assert!(took[10] < Duration::from_millis(20), "{took:?}");
 }

@@ -294,6 +294,21 @@ async fn one_login_more_that_is_refused_is_no_refused_credential() {
     drop(first);
 }
 
+/// As MySecureShell does with `LimitConnectionByUser`.
+#[tokio::test]
+async fn one_login_more_that_gets_no_sftp_while_others_are_in_is_one_too_many() {
+    let peer = Peer::new(TREE, PeerManners { serves: 1, ..PLAIN }).await;
+    let endpoint = peer.endpoint("/out");
+    let first = endpoint.open().await.expect("the first one is served");
+    let (class, is_transient, _, text) = told(endpoint.open().await.err().expect("it is full"));
+    assert_eq!((class, is_transient), (Class::Busy, true), "{text}");
+    assert!(text.contains("status 10") && text.contains("1 logins are in"), "{text}");
+    drop(first);
+    let nobody = Peer::new(TREE, PeerManners { serves: 0, ..PLAIN }).await;
+    let alone = told(nobody.open("/out").await.err().expect("nobody is served"));
+    assert_eq!(alone.0, Class::Protocol, "{}", alone.3);
+}
+
 #[tokio::test]
 async fn a_server_that_says_it_is_full_has_not_refused_the_credential() {
     let words: fn(usize, usize) -> Entry = |shown, _| match shown {

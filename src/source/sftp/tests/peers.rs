@@ -44,6 +44,8 @@ pub(super) struct PeerManners {
     /// Written beside the stream, and then the channel ends.
     pub aside: Option<&'static str>,
     pub banner: Option<&'static str>,
+    /// To how many logins at once files are served; the next one is ended with an exit status.
+    pub serves: usize,
     /// Whether a password opens the door when so many have been shown before and so many are in.
     pub lets_in: fn(usize, usize) -> Entry,
     pub answer: Instead,
@@ -62,6 +64,7 @@ pub(super) const PLAIN: PeerManners = PeerManners {
     confirms: true,
     aside: None,
     banner: None,
+    serves: usize::MAX,
     lets_in: |_, _| Entry::In,
     answer: |_, _| None,
 };
@@ -142,6 +145,12 @@ impl Handler for Guest {
         _: &str,
         session: &mut ServerSession,
     ) -> Result<(), russh::Error> {
+        if self.counts.inside.load(Ordering::Relaxed) > self.manners.serves {
+            session.channel_success(id)?;
+            session.exit_status_request(id, 10)?;
+            session.eof(id)?;
+            return session.close(id);
+        }
         if !self.manners.early.is_empty() {
             session.data(id, self.manners.early.to_vec())?;
         }
