@@ -142,8 +142,8 @@ pub(crate) enum Broken {
 }
 
 /// vsftpd dies like this when it finds no port to listen on.
-pub(super) const FEW_PORTS: &str = "the server may have run out of passive ports: lower `connections`, or ask \
-    its owner for a wider passive port range";
+pub(super) const FEW_PORTS: &str = "the server may have run out of passive ports: lower \
+    `connections`, or ask its owner for a wider passive port range";
 
 /// Where a fault happened.
 #[derive(Clone, Copy, Debug)]
