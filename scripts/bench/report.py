@@ -122,7 +122,7 @@ Written by `scripts/bench.sh`, which anyone can run from a bare clone. The singl
 How it is measured: servers (OpenSSH, vsftpd), clients and the sink share these cores. Contestants take turns, in another order each round;
 shown are medians of the runs that arrived whole. After each run every byte in the sink is compared (SHA-256); a run that lost one counts as failed.
 CPU is that of the client's whole process tree. Memory is the highest sum of PSS of its processes (sampled every 50 ms) or the highest
-resident set of one process, whichever is more. The sink is `examples/bench_sink.rs`, a Blob service in memory; distance is
+resident set of one process, whichever is more. The sink is `examples/bench_sink/`, a Blob service in memory; distance is
 `examples/delay_proxy.rs`. Logins are by key (SFTP) or a cheap password (FTP). `busy` is how much of all cores was in use, by anybody:
 near 100 % wall times say more of CPU than of waiting. blobferry always hashes every file (MD5) and looks at it again after reading it;
 the others do less, as their defaults have it. AzCopy runs with `--put-md5`. `sftp-download` only downloads.

@@ -61,6 +61,21 @@ TLS_FTPHandler.tls_control_required = TLS_FTPHandler.tls_data_required = True
 FTPServer(("127.0.0.1", @PORT@), TLS_FTPHandler).serve_forever()
 """
 
+# Serves the `Files` of a server of paramiko's kind to those whom its `Logins` let in.
+PARAMIKO_LOOP = """
+key = paramiko.RSAKey.generate(2048)
+def serve(connection):
+    transport = paramiko.Transport(connection)
+    transport.add_server_key(key)
+    transport.set_subsystem_handler("sftp", paramiko.SFTPServer, Files)
+    transport.start_server(server=Logins())
+    transport.join()
+listener = socket.create_server(("127.0.0.1", @PORT@))
+while True:
+    connection, _ = listener.accept()
+    threading.Thread(target=serve, args=(connection,), daemon=True).start()
+"""
+
 PARAMIKO = """
 import os, socket, threading, paramiko
 from paramiko import SFTPAttributes, SFTPHandle, SFTPServer, SFTPServerInterface, SFTP_OK
@@ -91,17 +106,6 @@ class Files(SFTPServerInterface):
         except OSError as error: return SFTPServer.convert_errno(error.errno)
         handle = Handle(flags); handle.readfile = file
         return handle
-key = paramiko.RSAKey.generate(2048)
-def serve(connection):
-    transport = paramiko.Transport(connection)
-    transport.add_server_key(key)
-    transport.set_subsystem_handler("sftp", SFTPServer, Files)
-    transport.start_server(server=Logins())
-    transport.join()
-listener = socket.create_server(("127.0.0.1", @PORT@))
-while True:
-    connection, _ = listener.accept()
-    threading.Thread(target=serve, args=(connection,), daemon=True).start()
 """
 
 TWISTED_CONCH = """
@@ -144,19 +148,8 @@ reactor.run()
 # The package's own server serves one connection after the other and ends at the first that is none; its parts serve many.
 SFTPSERVER = """
 import socket, threading, paramiko
-from sftpserver.stub_sftp import StubServer, StubSFTPServer
-StubSFTPServer.ROOT = "@ROOT@"
-key = paramiko.RSAKey.generate(2048)
-def serve(connection):
-    transport = paramiko.Transport(connection)
-    transport.add_server_key(key)
-    transport.set_subsystem_handler("sftp", paramiko.SFTPServer, StubSFTPServer)
-    transport.start_server(server=StubServer())
-    transport.join()
-listener = socket.create_server(("127.0.0.1", @PORT@))
-while True:
-    connection, _ = listener.accept()
-    threading.Thread(target=serve, args=(connection,), daemon=True).start()
+from sftpserver.stub_sftp import StubServer as Logins, StubSFTPServer as Files
+Files.ROOT = "@ROOT@"
 """
 
 # A program that speaks SFTP by its input and output, behind asyncssh.
@@ -238,8 +231,8 @@ SERVERS = {
     "asyncssh, SFTP 6": Kind("sftp", python(ASYNCSSH, ", sftp_version=6")),
     "asyncssh, short packets": Kind("sftp", python(ASYNCSSH, ", window=16384, max_pktsize=1024")),
     "asyncssh, keys anew each MB": Kind("sftp", python(ASYNCSSH, ", rekey_bytes=1000000")),
-    "paramiko": Kind("sftp", python(PARAMIKO)),
-    "sftpserver": Kind("sftp", python(SFTPSERVER)),
+    "paramiko": Kind("sftp", python(PARAMIKO + PARAMIKO_LOOP)),
+    "sftpserver": Kind("sftp", python(SFTPSERVER + PARAMIKO_LOOP)),
     "copyparty": Kind("ftp", copyparty),
     "copyparty's sftp": Kind("sftp", copyparty),
     "pysftpserver": Kind("sftp", python(PYSFTPSERVER), absolute=True),

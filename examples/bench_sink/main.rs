@@ -7,6 +7,8 @@
 //! and hashed only when `GET /_inventory?container=NAME` asks for it, so that no client pays for
 //! the check while its clock runs.
 
+mod xml;
+
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -21,6 +23,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCod
 use axum::serve::ListenerExt;
 use futures_util::StreamExt;
 use sha2::{Digest, Sha256};
+use xml::{escaped, listed};
 
 /// Headers that a writer sets, and the ones that they are read back from.
 const PROPERTIES: [(&str, &str); 6] = [
@@ -363,32 +366,6 @@ fn read(blob: &Blob, headers: &HeaderMap, head: bool) -> Result<Answer, Refusal>
     Ok(answer)
 }
 
-fn listed(name: &str, blob: &Blob, with_metadata: bool) -> String {
-    let md5 = blob
-        .properties
-        .iter()
-        .find(|(key, _)| *key == "content-md5")
-        .map(|(_, md5)| format!("<Content-MD5>{}</Content-MD5>", escaped(md5)));
-    let metadata: String = blob
-        .metadata
-        .iter()
-        .map(|(key, value)| format!("<{key}>{}</{key}>", escaped(value)))
-        .collect();
-    let metadata =
-        if with_metadata { format!("<Metadata>{metadata}</Metadata>") } else { String::new() };
-    format!(
-        "<Blob><Name>{}</Name><Properties><Creation-Time>{DATE}</Creation-Time>\
-        <Last-Modified>{DATE}</Last-Modified><Etag>0x{:X}</Etag>\
-        <Content-Length>{}</Content-Length><Content-Type>application/octet-stream</Content-Type>{}\
-        <BlobType>{}</BlobType></Properties>{metadata}</Blob>",
-        escaped(name),
-        blob.etag,
-        blob.size,
-        md5.unwrap_or_default(),
-        if blob.append { "AppendBlob" } else { "BlockBlob" },
-    )
-}
-
 /// Leases are granted to everybody: no benchmark has two writers.
 fn lease(headers: &HeaderMap) -> Answer {
     let action = header(headers, "x-ms-lease-action").unwrap_or_default();
@@ -493,10 +470,6 @@ fn set(answer: &mut Answer, key: &str, value: &str) {
     {
         answer.headers_mut().insert(key, value);
     }
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 fn hex(bytes: &[u8]) -> String {
