@@ -11,6 +11,7 @@ use super::names::{JobFolder, JobKind};
 use super::pass_store::{PassStore, never};
 use super::piece::{PiecePlan, SCHEMA};
 use super::progress::PassProgress;
+use super::twin_folders::TwinsHeard;
 use crate::failpoint::{failpoint, left_out};
 use crate::history::{name_index, source_index};
 use crate::ledger::{self, Ledger};
@@ -34,6 +35,7 @@ pub(crate) async fn close_if_done(
     }
     let mut report = plan.surveyed.clone();
     let mut manifest = JobManifest::of(pass_store);
+    let mut twins = TwinsHeard::new(&plan.twin_folders);
     if let Some(lines) = pass_store.read(&folder.blob(JobKind::Lines)).await? {
         manifest.add(told(&lines, plan.schema)).await?;
     }
@@ -44,10 +46,12 @@ pub(crate) async fn close_if_done(
             // Another worker has closed the pass, and removed them.
             let Some(outcome) = outcome else { return Ok(None) };
             report.absorb(outcome.report);
+            twins.hear(outcome.lines.as_bytes());
             manifest.add(told(outcome.lines.as_bytes(), outcome.schema)).await?;
         }
     }
     manifest.tell(&mut report);
+    twins.tell(&mut report);
     over_limit(pass_store, plan, folder, done.last(), &mut report).await?;
     let state = &pass_store.run.state;
     judging::after_pass(&pass_store.run, &pass_store.source, plan.began, &mut report).await;

@@ -34,6 +34,7 @@ pub mod run_status;
 pub mod slots;
 pub mod status;
 pub mod sweep;
+mod twin_folders;
 pub mod working;
 
 use std::sync::Arc;

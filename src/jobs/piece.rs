@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+use super::twin_folders::TwinFolders;
 use crate::ledger::{BlobPlace, SeenRecord};
 use crate::model::{ModifiedTime, Precision, RemoteFile, RemotePath, Version, hex, md5_of_hex};
 use crate::report::SourceReport;
@@ -64,6 +65,9 @@ pub(crate) struct PiecePlan {
         with = "time::serde::rfc3339::option"
     )]
     pub over_limit_since: Option<OffsetDateTime>,
+    /// Folders under two spellings of which pieces bring files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub twin_folders: Vec<TwinFolders>,
     /// Files in all pieces.
     pub files: u64,
     /// Their bytes, as far as the source told.

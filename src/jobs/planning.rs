@@ -1,7 +1,7 @@
 //! Plans a pass: lists the source, decides, cuts the work into pieces, opens the pass, sends the
 //! first messages.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use super::names::{JobFolder, JobKind, passes};
 use super::outcome::Came;
 use super::pass_store::{PassStore, metadata};
 use super::piece::{Header, Item, PiecePlan, SCHEMA, to_bytes};
+use super::twin_folders::TwinFolders;
 use crate::failpoint::{failpoint, left_out};
 use crate::history::run_id::run_id;
 use crate::ledger::{BlobPlace, OpenPass};
@@ -133,8 +134,7 @@ async fn with_work(
     steps::finish_after(pass, std::mem::take(&mut survey.after), &mut report).await;
     std::mem::take(&mut survey.still_shown).forget_others(pass, &mut report).await;
     leave_all(pass, &mut report).await;
-    let of_pieces = survey.transfers.iter().chain(survey.unsettled.iter());
-    let of_pieces = of_pieces.map(|one| one.file.path.clone()).collect();
+    let of_pieces = alike_of_pieces(pass, &survey);
     alike::tell_but(pass, &mut report, &of_pieces).await;
     let done = |settled: &gone::Settled| {
         pass_store.run.progress.done(&pass_store.source.name, &settled.file.path, &settled.outcome)
@@ -152,7 +152,17 @@ async fn with_work(
         }
         return Ok(closed(pass_store, report).await);
     }
-    open(pass_store, pass, survey, report).await
+    let twin_folders = TwinFolders::of(pass, &of_pieces).await?;
+    open(pass_store, pass, survey, (report, twin_folders)).await
+}
+
+/// Files that pieces bring, where some have alike names.
+fn alike_of_pieces(pass: &Pass, survey: &Survey) -> HashSet<RemotePath> {
+    if pass.alike.all().is_empty() && pass.alike_folders.all().is_empty() {
+        return HashSet::new();
+    }
+    let all = survey.transfers.iter().chain(survey.unsettled.iter());
+    all.map(|one| one.file.path.clone()).collect()
 }
 
 /// A piece before it has a journal.
@@ -212,7 +222,7 @@ async fn open(
     pass_store: &PassStore,
     pass: &Pass,
     mut survey: Survey,
-    mut report: SourceReport,
+    (mut report, twin_folders): (SourceReport, Vec<TwinFolders>),
 ) -> Result<Came, WorkError> {
     renamed::told(pass).into_iter().for_each(|told| report.add_remark(told));
     let cuts = cut_all(pass_store, pass, &mut survey).await?;
@@ -245,6 +255,7 @@ async fn open(
         restless: pass.ledger.is_restless(),
         place: Some(BlobPlace::of(pass_store.run.store.as_ref())),
         over_limit_since: late::over_limit_since(&pass.ledger, &pass.source),
+        twin_folders,
         files,
         bytes,
         surveyed: report,

@@ -54,7 +54,8 @@ fn known_of(pass: &Pass, path: &RemotePath) -> Option<Known> {
     pass.ledger.known(path).or_else(|| pass.alike.known(path))
 }
 
-async fn md5_of(pass: &Pass, path: &RemotePath) -> Result<Option<Md5>, LedgerError> {
+/// The MD5 of a file's bytes, if it was read.
+pub(crate) async fn md5_of(pass: &Pass, path: &RemotePath) -> Result<Option<Md5>, LedgerError> {
     let told = || pass.alike.known(path).and_then(|known| known.history.md5);
     Ok(pass.ledger.md5_of(path).await?.or_else(told))
 }
@@ -106,7 +107,7 @@ pub(crate) async fn tell(pass: &Pass, report: &mut SourceReport) {
 pub(crate) async fn tell_but(pass: &Pass, report: &mut SourceReport, others: &HashSet<RemotePath>) {
     let ours =
         |(one, other): &(RemotePath, RemotePath)| !others.contains(one) && !others.contains(other);
-    if let Err(error) = tell_folders(pass, report).await {
+    if let Err(error) = tell_folders(pass, report, others).await {
         report.add_problem(problem(&error));
     }
     for (one, other) in pass.alike.all().into_iter().filter(ours) {
@@ -141,9 +142,15 @@ pub(crate) async fn tell_but(pass: &Pass, report: &mut SourceReport, others: &Ha
 }
 
 /// Tells of folders that hold the same files with the same bytes under two spellings.
-async fn tell_folders(pass: &Pass, report: &mut SourceReport) -> Result<(), LedgerError> {
+async fn tell_folders(
+    pass: &Pass,
+    report: &mut SourceReport,
+    others: &HashSet<RemotePath>,
+) -> Result<(), LedgerError> {
     for pair in pass.alike_folders.all() {
-        let Some(twins) = pair.twins() else { continue };
+        let Some(twins) = pair.twins().filter(|_| pair.twins_among(others).is_none()) else {
+            continue;
+        };
         let mut all_equal = true;
         for [one, other] in &twins {
             all_equal &= match (md5_of(pass, one).await?, md5_of(pass, other).await?) {
@@ -155,17 +162,20 @@ async fn tell_folders(pass: &Pass, report: &mut SourceReport) -> Result<(), Ledg
             };
         }
         if all_equal {
-            let (one, other) = (&pair.one, &pair.other);
-            let text = format!(
-                "`{one}` and `{other}` are listed with the same files, and equal bytes come for \
-                each, or each leaves with its twin: the server may take the two names for one \
-                folder, so that the files of the other never arrive; leave one of them out with \
-                `exclude`"
-            );
-            report.add_problem(Problem::new(Class::Unreachable, text));
+            report.add_problem(one_folder(&pair.one, &pair.other));
         }
     }
     Ok(())
+}
+
+/// Two folders that no file tells apart.
+pub(crate) fn one_folder(one: &RemotePath, other: &RemotePath) -> Problem {
+    let text = format!(
+        "`{one}` and `{other}` are listed with the same files, and equal bytes come for each, or \
+        each leaves with its twin: the server may take the two names for one folder, so that the \
+        files of the other never arrive; leave one of them out with `exclude`"
+    );
+    Problem::new(Class::Unreachable, text)
 }
 
 fn has_left(pass: &Pass, path: &RemotePath) -> bool {

@@ -1,7 +1,7 @@
 //! Folders whose names differ in case alone, and what was listed in both: a server that folds case
 //! shows one folder twice, and what the other one holds is never seen.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard};
 
 use crate::model::{RemoteFile, RemotePath};
@@ -38,6 +38,11 @@ impl FolderPair {
         let paths = |below: &Vec<u8>| [self.one.join(below), self.other.join(below)];
         (all && !self.apart && !self.files.is_empty())
             .then(|| self.files.keys().map(paths).collect())
+    }
+
+    /// The same if one of them is among `files`.
+    pub(crate) fn twins_among(&self, files: &HashSet<RemotePath>) -> Option<Vec<[RemotePath; 2]>> {
+        self.twins().filter(|twins| twins.as_flattened().iter().any(|path| files.contains(path)))
     }
 
     fn see(&mut self, file: &RemoteFile) {

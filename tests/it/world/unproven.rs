@@ -6,6 +6,7 @@ use std::time::Duration;
 use blobferry::jobs::outcome::Came;
 use blobferry::model::failure::Class;
 use blobferry::model::{ModifiedTime, Precision, RemotePath};
+use blobferry::report::SourceReport;
 use blobferry::source::memory::{MemorySourceFault, MemorySourceTree};
 use blobferry::store::memory::MemoryStore;
 use blobferry::transfer::settings::After;
@@ -159,20 +160,47 @@ async fn one_folder_that_is_listed_under_two_spellings_is_told() {
 #[tokio::test]
 async fn one_folder_under_two_spellings_is_told_where_its_files_leave_too() {
     let world = World::new().with(|source| source.after = After::Delete);
-    for (below, content) in [("a", "one"), ("deep/b", "two")] {
+    under_two_spellings(&world, &[("a", "one"), ("deep/b", "two")]);
+    let ran = world.run().await;
+    assert!(ran.to_string().contains("`/Out` and `/out` are listed"), "{ran}");
+    assert_eq!(world.at_source(), [""; 0]);
+}
+
+#[tokio::test]
+async fn one_folder_under_two_spellings_is_told_in_queue_mode_too() {
+    for (files, after) in [(1, After::Keep), (1, After::Delete), (10, After::Delete)] {
+        let world = World::new().with(|source| source.after = after.clone());
+        under_two_spellings(&world, &[("a", "one"), ("deep/b", "two")]);
+        let office = Office::new(world, files);
+        office.ask().await;
+        let report = closed(&office).await;
+        assert!(report.to_string().contains("`/Out` and `/out` are listed"), "{files}: {report}");
+        assert!(report.to_string().matches("are listed with").count() == 1, "{files}: {report}");
+    }
+}
+
+/// What became of the pass that was asked for.
+async fn closed(office: &Office) -> SourceReport {
+    let came = office.drain().await;
+    let closed = came.into_iter().find_map(|came| match came {
+        Came::Closed(report) => Some(*report),
+        _ => None,
+    });
+    closed.expect("the pass is closed")
+}
+
+/// Each file has two names, and both leave together.
+fn under_two_spellings(world: &World, files: &[(&str, &'static str)]) {
+    for (below, content) in files {
         for (own, other) in [("/Out", "/out"), ("/out", "/Out")] {
             let (own, other) = (format!("{own}/{below}"), format!("{other}/{below}"));
-            world.put(&own, content, LONG_AGO);
-            // One file has two names: they leave together.
+            world.put(&own, *content, LONG_AGO);
             let leaves = move |tree: &mut MemorySourceTree| {
                 tree.files.remove(&RemotePath::from(other.as_str()));
             };
             world.server.fault(&own, "remove", MemorySourceFault::Before(Box::new(leaves)));
         }
     }
-    let ran = world.run().await;
-    assert!(ran.to_string().contains("`/Out` and `/out` are listed"), "{ran}");
-    assert_eq!(world.at_source(), [""; 0]);
 }
 
 #[tokio::test]
