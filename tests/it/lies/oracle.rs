@@ -234,15 +234,21 @@ impl LieOracle {
         let Some(told) = self.told.get(path) else { return false };
         let timed = |(of, file): &&Told| *of == serial && file.modified.is_some();
         // What was renamed was described under its new name.
-        let aside = self.renamed.iter().find(|(_, from)| *from == path).map(|(to, _)| to);
-        let aside = aside.and_then(|to| self.told.get(to)).into_iter().flatten();
-        let Some((_, now)) = told.iter().chain(aside).rfind(timed) else {
+        let aside: Vec<_> =
+            self.renamed.iter().filter(|(_, from)| *from == path).map(|(to, _)| to).collect();
+        let told_aside = aside.iter().filter_map(|to| self.told.get(*to)).flatten();
+        let Some((_, now)) = told.iter().chain(told_aside).rfind(timed) else {
             return false;
+        };
+        // Its old name is free, and it stands aside and was read there: it has not ended.
+        let read_aside = |of: u64| aside.iter().any(|to| self.read.get(*to) == Some(&of));
+        let ended = |of: u64| {
+            let content = (path.clone(), of);
+            self.ended.contains(&content) || self.run.ended.contains(&content)
         };
         told.iter().any(|(of, then)| {
             *of != serial
-                && !self.ended.contains(&(path.clone(), *of))
-                && !self.run.ended.contains(&(path.clone(), *of))
+                && (!ended(*of) || read_aside(*of))
                 && truth.content(path, *of).is_some_and(|then| stored.contains(&then.bytes))
                 && is_alike(then, now)
         })
