@@ -25,6 +25,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use crate::demo::sftp::house::{Counters, House, lock};
+#[cfg(feature = "testing")]
 use crate::demo::sftp::script::DemoSftpScript;
 use jail::Jail;
 use login::Visitor;
@@ -58,6 +59,7 @@ pub struct DemoSftpOptions {
     /// Which algorithms it speaks.
     pub era: Era,
     /// What goes wrong.
+    #[cfg(feature = "testing")]
     pub script: DemoSftpScript,
 }
 
@@ -72,6 +74,7 @@ impl DemoSftpOptions {
             login: LoginRule::default(),
             host_key_seed: *b"a key for demonstrations only  .",
             era: Era::Today,
+            #[cfg(feature = "testing")]
             script: DemoSftpScript::default(),
         }
     }
@@ -115,6 +118,7 @@ impl SftpServer {
             account: options.account,
             authorized_key,
             login: options.login,
+            #[cfg(feature = "testing")]
             script: Mutex::new(Arc::new(options.script)),
             counters: Counters::default(),
             visitors: Mutex::default(),
@@ -129,6 +133,7 @@ impl SftpServer {
     }
 
     /// Follows another script from now on.
+    #[cfg(feature = "testing")]
     pub fn follow(&self, script: DemoSftpScript) {
         *lock(&self.house.script) = Arc::new(script);
     }

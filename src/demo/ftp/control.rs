@@ -73,7 +73,7 @@ pub(super) async fn serve(
     guest: Guest,
 ) {
     let arrival = shared.arrivals.fetch_add(1, Ordering::SeqCst) + 1;
-    let full = shared.options.script.full_from.is_some_and(|from| arrival >= from)
+    let full = shared.script().full_from.is_some_and(|from| arrival >= from)
         || guest.together > shared.options.max_connections as u64;
     let served = async {
         stream.set_nodelay(true)?;
@@ -118,11 +118,11 @@ impl DemoFtpControl {
         if full {
             return self.say("421 Too many connections, try again later.").await;
         }
-        match self.shared.options.script.greeting.clone() {
+        match self.shared.script().greeting.clone() {
             Some(greeting) => self.send(&greeting).await?,
             None => self.say("220 blobferry demo server.").await?,
         }
-        let idle = self.shared.options.script.idle.unwrap_or(IDLE);
+        let idle = self.shared.script().idle.unwrap_or(IDLE);
         loop {
             let Ok(line) = timeout(idle, self.line()).await else {
                 return self.say("421 Timeout.").await;
@@ -148,7 +148,7 @@ impl DemoFtpControl {
         self.in_company = followed || more > 0;
         if more > 0 {
             self.shared.counts.in_company.fetch_add(1, Ordering::SeqCst);
-            match self.shared.options.script.company {
+            match self.shared.script().company {
                 DemoFtpCompany::Answered => {}
                 DemoFtpCompany::Forgotten => self.reader()?.consume(more),
                 DemoFtpCompany::HungUp => return Ok(None),
@@ -168,7 +168,7 @@ impl DemoFtpControl {
             return self.next("500 Unknown command.").await;
         };
         self.shared.counts.count(verb);
-        let script = &self.shared.options.script;
+        let script = self.shared.script();
         if let Some((_, reply)) = script.replies.iter().find(|(scripted, _)| *scripted == verb) {
             if reply.is_empty() {
                 return Ok(Flow::End);
@@ -250,7 +250,7 @@ impl DemoFtpControl {
     }
 
     async fn features(&mut self) -> io::Result<Flow> {
-        let script = &self.shared.options.script;
+        let script = self.shared.script();
         let mut text = String::from("211-Features:\r\n");
         for (what, line) in [
             ("EPSV", "EPSV"),
@@ -289,7 +289,7 @@ impl DemoFtpControl {
             user == options.user.as_bytes() && argument == options.password.reveal().as_bytes();
         if right {
             let welcome = self.shared.welcomes.fetch_add(1, Ordering::SeqCst) + 1;
-            if options.script.full_logins_from.is_some_and(|from| welcome >= from) {
+            if self.shared.script().full_logins_from.is_some_and(|from| welcome >= from) {
                 self.say(
                     "530 Sorry, the maximum number of clients for this user is already connected.",
                 )

@@ -48,7 +48,7 @@ impl DemoFtpControl {
         };
         let listener = TcpListener::bind((self.local.ip(), 0)).await?;
         let port = listener.local_addr()?.port();
-        let script = &self.shared.options.script;
+        let script = self.shared.script();
         let dead = match script.dead_ports {
             DeadPorts::None => false,
             DeadPorts::Extended => verb == "EPSV",
@@ -68,7 +68,7 @@ impl DemoFtpControl {
 
     /// The client's data connection; encrypted, if the client asked for that.
     async fn data(&mut self, announcement: &str) -> io::Result<DemoFtpWire> {
-        let announces = self.shared.options.script.announces;
+        let announces = self.shared.script().announces;
         if announces == DemoFtpAnnounces::Early {
             self.say(announcement).await?;
         }
@@ -98,7 +98,7 @@ impl DemoFtpControl {
                         .await??;
                 let too_new = encrypted.get_ref().1.protocol_version()
                     == Some(rustls::ProtocolVersion::TLSv1_3);
-                if too_new && self.shared.options.script.tls_1_3_data.is_some() {
+                if too_new && self.shared.script().tls_1_3_data.is_some() {
                     return Err(io::ErrorKind::Unsupported.into());
                 }
                 Ok(Either::Right(Box::new(encrypted)))
@@ -109,14 +109,14 @@ impl DemoFtpControl {
 
     /// A data connection in TLS 1.3 is more than this server can do.
     async fn too_new(&mut self) -> io::Result<Flow> {
-        match self.shared.options.script.tls_1_3_data {
+        match self.shared.script().tls_1_3_data {
             None | Some("") => Ok(Flow::End),
             Some(reply) => self.send(reply.as_bytes()).await.map(|()| Flow::Next),
         }
     }
 
     async fn end(&self, mut data: DemoFtpWire) -> io::Result<()> {
-        match (&mut data, self.shared.options.script.rude_tls) {
+        match (&mut data, self.shared.script().rude_tls) {
             (Either::Right(encrypted), true) => {
                 encrypted.flush().await?;
                 encrypted.get_mut().0.shutdown().await
@@ -126,9 +126,8 @@ impl DemoFtpControl {
     }
 
     pub(super) async fn list(&mut self, verb: &str, argument: &[u8]) -> io::Result<Flow> {
-        let dashed = verb != "MLSD"
-            && argument.starts_with(b"-")
-            && !self.shared.options.script.lacks("LIST -a");
+        let dashed =
+            verb != "MLSD" && argument.starts_with(b"-") && !self.shared.script().lacks("LIST -a");
         // As `ls`, so servers: what begins with a dash is an option, up to the next blank.
         let (options, name) = match (dashed, argument.iter().position(|b| *b == b' ')) {
             (true, Some(blank)) => argument.split_at(blank + 1),
@@ -157,7 +156,7 @@ impl DemoFtpControl {
             return self.next("425 Use EPSV or PASV first.").await;
         }
         let sent = self.send_list(verb, all, itself, &entries).await;
-        match (sent, self.shared.options.script.listing_reply) {
+        match (sent, self.shared.script().listing_reply) {
             (Err(error), _) if error.kind() == io::ErrorKind::Unsupported => self.too_new().await,
             (Err(_), _) => self.next("426 The data connection broke.").await,
             (Ok(()), Some(reply)) => self.send(reply.as_bytes()).await.map(|()| Flow::Next),
@@ -173,7 +172,7 @@ impl DemoFtpControl {
         entries: &[DemoFtpEntry],
     ) -> io::Result<()> {
         let mut data = self.data("150 Here comes the directory.").await?;
-        let (format, now) = (self.shared.options.script.listing, OffsetDateTime::now_utc());
+        let (format, now) = (self.shared.script().listing, OffsetDateTime::now_utc());
         let mut text = Vec::new();
         if let Some(itself) = itself {
             match verb {
@@ -198,7 +197,7 @@ impl DemoFtpControl {
             match verb {
                 "MLSD" => {
                     let line = lines::fact_line(lines::fact_kind(entry), entry, &entry.name);
-                    let told = if self.shared.options.script.untold_kinds {
+                    let told = if self.shared.script().untold_kinds {
                         line.iter().position(|b| *b == b';').map_or(0, |at| at + 1)
                     } else {
                         0
@@ -214,10 +213,10 @@ impl DemoFtpControl {
                 text.clear();
             }
         }
-        for line in &self.shared.options.script.extra_lines {
+        for line in &self.shared.script().extra_lines {
             text.extend_from_slice(line);
         }
-        if let Some(pause) = self.shared.options.script.listing_drip {
+        if let Some(pause) = self.shared.script().listing_drip {
             for byte in text.drain(..) {
                 data.write_all(&[byte]).await?;
                 data.flush().await?;
@@ -231,13 +230,8 @@ impl DemoFtpControl {
     pub(super) async fn retrieve(&mut self, path: Vec<u8>) -> io::Result<Flow> {
         let offset = std::mem::take(&mut self.rest);
         let name = path.rsplit(|b| *b == b'/').next().unwrap_or_default().to_vec();
-        let fault = self
-            .shared
-            .options
-            .script
-            .fault(&name)
-            .cloned()
-            .and_then(|fault| self.passing(fault, &path));
+        let fault =
+            self.shared.script().fault(&name).cloned().and_then(|fault| self.passing(fault, &path));
         if let Some(reply) = fault.as_ref().and_then(|fault| self.refusal(fault, &path)) {
             if matches!(fault, Some(DemoFtpFault::RefuseLate(_))) {
                 tokio::time::sleep(LATE).await;
@@ -245,15 +239,8 @@ impl DemoFtpControl {
             self.passive = None;
             return self.send(reply.as_bytes()).await.map(|()| Flow::Next);
         }
-        let hooks: Vec<DemoFtpHook> = self
-            .shared
-            .options
-            .script
-            .hooks
-            .iter()
-            .filter(|hook| hook.name == name)
-            .cloned()
-            .collect();
+        let hooks: Vec<DemoFtpHook> =
+            self.shared.script().hooks.iter().filter(|hook| hook.name == name).cloned().collect();
         let local = match self.on_disk(move |shared| shared.tree.file(&path)).await {
             Ok((local, _)) => local,
             Err(error) => return self.sorry(&error).await,

@@ -1,4 +1,5 @@
-//! How a server misbehaves: the dialects and faults of servers in the field, as data.
+//! How a server misbehaves: the dialects and faults of servers in the field, as data. Tests alone
+//! give it a script.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -53,6 +54,32 @@ pub struct DemoFtpScript {
     /// Whether encrypted data ends without TLS's own sign of the end.
     pub rude_tls: bool,
 }
+
+/// A server that does everything right, as it is shipped. Being a constant, it lets the compiler
+/// leave out what the faults would do.
+#[cfg(not(feature = "testing"))]
+pub(super) static FAULTLESS: DemoFtpScript = DemoFtpScript {
+    greeting: None,
+    without: Vec::new(),
+    replies: Vec::new(),
+    listing: ListFormat::Unix,
+    extra_lines: Vec::new(),
+    untold_kinds: false,
+    listing_drip: None,
+    listing_reply: None,
+    pasv_address: None,
+    dead_ports: DeadPorts::None,
+    company: DemoFtpCompany::Answered,
+    full_from: None,
+    full_logins_from: None,
+    files: BTreeMap::new(),
+    every_file: None,
+    hooks: Vec::new(),
+    idle: None,
+    tls_1_3_data: None,
+    announces: DemoFtpAnnounces::Early,
+    rude_tls: false,
+};
 
 impl DemoFtpScript {
     /// Whether the server does not know `what`.

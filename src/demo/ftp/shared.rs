@@ -27,6 +27,7 @@ pub struct DemoFtpOptions {
     /// Connections at once; one more is turned away with 421.
     pub max_connections: usize,
     /// How to misbehave.
+    #[cfg(feature = "testing")]
     pub script: DemoFtpScript,
 }
 
@@ -40,6 +41,7 @@ impl DemoFtpOptions {
             password: Secret::new("demo"),
             tls: None,
             max_connections: 64,
+            #[cfg(feature = "testing")]
             script: DemoFtpScript::default(),
         }
     }
@@ -111,6 +113,20 @@ pub(crate) struct DemoFtpShared {
     pub welcomes: AtomicU64,
     /// How often each file's passing fault has been played.
     pub played: Mutex<BTreeMap<Vec<u8>, u64>>,
+}
+
+impl DemoFtpShared {
+    /// How it misbehaves: as the test has it.
+    #[cfg(feature = "testing")]
+    pub(super) fn script(&self) -> &DemoFtpScript {
+        &self.options.script
+    }
+
+    /// How it misbehaves: what is shipped does everything right.
+    #[cfg(not(feature = "testing"))]
+    pub(super) fn script(&self) -> &'static DemoFtpScript {
+        &crate::demo::ftp::script::FAULTLESS
+    }
 }
 
 /// A control connection, counted as long as it lives.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::{Shutdown, TcpStream as StdStream};
 use std::sync::atomic::{AtomicU64, AtomicUsize};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use russh::keys::PublicKey;
 
@@ -38,7 +38,8 @@ pub(crate) struct House {
     pub account: Option<DemoSftpAccount>,
     pub authorized_key: Option<PublicKey>,
     pub login: LoginRule,
-    pub script: Mutex<Arc<DemoSftpScript>>,
+    #[cfg(feature = "testing")]
+    pub script: Mutex<std::sync::Arc<DemoSftpScript>>,
     pub counters: Counters,
     pub visitors: Mutex<HashMap<u64, StdStream>>,
 }
@@ -56,8 +57,16 @@ pub(crate) struct Counters {
 }
 
 impl House {
-    pub fn script(&self) -> Arc<DemoSftpScript> {
+    /// What goes wrong: what the test has set.
+    #[cfg(feature = "testing")]
+    pub fn script(&self) -> std::sync::Arc<DemoSftpScript> {
         lock(&self.script).clone()
+    }
+
+    /// What goes wrong: in what is shipped, nothing.
+    #[cfg(not(feature = "testing"))]
+    pub fn script(&self) -> &'static DemoSftpScript {
+        &crate::demo::sftp::script::FAULTLESS
     }
 
     /// Ends a visitor's connection as a broken line would.

@@ -20,6 +20,19 @@ pub struct Lies {
     pub past_end: Option<PastEnd>,
 }
 
+impl Lies {
+    /// All that is claimed is so.
+    #[cfg(not(feature = "testing"))]
+    pub(super) const NONE: Self = Self {
+        handles: HandleRule::Unique,
+        pages: PageRule::Honest,
+        kinds: KindRule::Told,
+        entries_twice: false,
+        most_open: None,
+        past_end: None,
+    };
+}
+
 /// How a server names what is open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum HandleRule {

@@ -1,6 +1,6 @@
-//! What goes wrong, file by file.
+//! What goes wrong, file by file. Tests alone give a server a script.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -75,9 +75,9 @@ struct Rule {
 /// Everything that goes wrong; empty, a server that does its work.
 #[derive(Debug, Default, Clone)]
 pub struct DemoSftpScript {
-    rules: HashMap<Vec<u8>, Vec<Arc<Rule>>>,
+    rules: BTreeMap<Vec<u8>, Vec<Arc<Rule>>>,
     /// Entries that listings of a directory (by its path) show beside the real ones.
-    pub entries: HashMap<Vec<u8>, Vec<PacketEntry>>,
+    pub entries: BTreeMap<Vec<u8>, Vec<PacketEntry>>,
     /// After this many logins every credential is refused.
     pub most_logins: Option<usize>,
     /// Above this many open connections, visitors are turned away as sshd does.
@@ -85,6 +85,17 @@ pub struct DemoSftpScript {
     /// What it claims that is not so.
     pub lies: Lies,
 }
+
+/// A server that does its work, as it is shipped. Being a constant, it lets the compiler leave out
+/// what the faults would do.
+#[cfg(not(feature = "testing"))]
+pub(super) static FAULTLESS: DemoSftpScript = DemoSftpScript {
+    rules: BTreeMap::new(),
+    entries: BTreeMap::new(),
+    most_logins: None,
+    most_connections: None,
+    lies: Lies::NONE,
+};
 
 impl DemoSftpScript {
     /// Nothing goes wrong but these lies.
