@@ -27,11 +27,11 @@ const SEGMENT: usize = 50_000;
 /// Segments that are read at once.
 const AT_ONCE: usize = 8;
 /// Segments that are read through at once.
-const SCANNED_AT_ONCE: usize = 4;
+const SCANNED_AT_ONCE: usize = 8;
 /// Bytes of a segment's end that its index fits into, mostly.
 const TAIL: u64 = 32 << 10;
 /// Bytes that are read at once.
-const PART: u64 = 1 << 20;
+const PART: u64 = 256 << 10;
 /// Smaller segments are folded.
 const SMALL: u64 = 4 << 20;
 /// After as many segments small ones are folded.

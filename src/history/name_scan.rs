@@ -12,6 +12,10 @@ use memchr::{memchr, memrchr};
 use super::name_segment::NameEntry;
 use super::name_words::NameWords;
 
+/// Bytes of lines that are looked through together: their copy in small letters stays in the
+/// processor's cache.
+const TOGETHER: usize = 64 << 10;
+
 /// Looks through the lines of one segment, part by part.
 pub(crate) struct NameScan<'a> {
     words: &'a NameWords,
@@ -42,6 +46,15 @@ impl<'a> NameScan<'a> {
 
     /// Looks through whole lines; those that fit are added to `found`.
     pub fn see(&mut self, lines: &[u8], found: &mut Vec<NameEntry>) {
+        let mut rest = lines;
+        while !rest.is_empty() {
+            let (some, later) = rest.split_at(end_of_some(rest));
+            self.see_some(some, found);
+            rest = later;
+        }
+    }
+
+    fn see_some(&mut self, lines: &[u8], found: &mut Vec<NameEntry>) {
         self.count(lines);
         match self.needle.take() {
             Some(needle) if lines.is_ascii() => {
@@ -101,6 +114,20 @@ impl<'a> NameScan<'a> {
     }
 }
 
+/// Where whole lines end that are looked through together.
+fn end_of_some(lines: &[u8]) -> usize {
+    if lines.len() <= TOGETHER {
+        return lines.len();
+    }
+    let (some, later) = lines.split_at(TOGETHER);
+    match (memrchr(b'\n', some), memchr(b'\n', later)) {
+        (Some(end), _) => end + 1,
+        // A line that is longer than that.
+        (None, Some(end)) => TOGETHER + end + 1,
+        (None, None) => lines.len(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,6 +162,17 @@ mod tests {
         assert_eq!(scanned("ingested", &lines.concat()).0, Vec::<String>::new());
         assert_eq!(scanned("*", &lines.concat()).0.len(), 3);
         assert_eq!(scanned("", "").1, 0);
+    }
+
+    #[test]
+    fn lines_are_whole_wherever_they_are_cut() {
+        let long = line(&format!("/x/{}a_sale", "y".repeat(2 * TOGETHER)), "r2");
+        let mut lines: Vec<_> = (0..4_000).map(|n| line(&format!("/x/{n}_sale"), "r1")).collect();
+        for at in [0, 1_000, lines.len()] {
+            lines.insert(at, long.clone());
+        }
+        let (found, names, _) = scanned("_sale", &lines.concat());
+        assert_eq!((found.len(), names), (4_003, 4_003));
     }
 
     proptest! {
