@@ -88,9 +88,9 @@ pub struct RunUnderWay {
     pub id: String,
 }
 
-/// A run as others see it.
+/// A run as others see it. `S`: its sources as the record has them, or as much as a list needs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RunRecord {
+pub struct RunRecord<S: Default = Vec<Value>> {
     /// The id that our HTTP API knows it by: the UTC time of its start and eight random digits.
     pub id: String,
     /// The id that the ledger, the reports and the blobs know it by. Told once it has ended.
@@ -122,7 +122,7 @@ pub struct RunRecord {
     pub queued: Vec<String>,
     /// Its sources: a report each, or how far they have come.
     #[serde(default)]
-    pub sources: Vec<Value>,
+    pub sources: S,
 }
 
 impl From<Ended> for RunStatus {

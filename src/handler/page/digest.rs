@@ -4,47 +4,19 @@
 use std::fmt;
 
 use serde::de::{SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use super::pass::{PagePass, totals};
-use crate::history::record::{COUNTS, RunRecord, RunStatus, Trigger};
+use crate::history::record::{COUNTS, RunRecord, RunStatus};
 
 /// Sources of which a list tells one by one, whatever they came to; of runs over more of them, at
 /// most so many of which there is something to tell.
 pub(crate) const FEW: usize = 100;
 
-/// A record of a run, short.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct RunDigest {
-    /// As in [`RunRecord`].
-    pub id: String,
-    run: Option<String>,
-    status: RunStatus,
-    /// What started it.
-    pub trigger: Trigger,
-    invocation: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    operation: Option<String>,
-    /// When it began.
-    #[serde(with = "time::serde::rfc3339")]
-    pub started: OffsetDateTime,
-    /// When it was last heard of.
-    #[serde(with = "time::serde::rfc3339")]
-    pub heartbeat: OffsetDateTime,
-    /// When it ended, if it has.
-    #[serde(default, with = "time::serde::rfc3339::option")]
-    pub ended: Option<OffsetDateTime>,
-    /// What went wrong with it as a whole.
-    #[serde(default)]
-    pub problems: Vec<Value>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    queued: Vec<String>,
-    /// Its sources.
-    #[serde(default, skip_serializing)]
-    pub sources: LineDigest,
-}
+/// A record of a run with as much of its sources as a list needs.
+pub(crate) type RunDigest = RunRecord<LineDigest>;
 
 impl RunDigest {
     /// How it stands, for those who ask at `now`.
@@ -64,7 +36,6 @@ impl RunDigest {
     pub(crate) fn told(&self, now: OffsetDateTime) -> Value {
         let mut told = json!(self);
         told["status"] = json!(self.shown_status(now));
-        told["sources"] = self.sources.told.as_slice().into();
         told["total"] = totals(&self.sources.passes);
         if self.sources.passes.len() > FEW {
             told["idle_sources"] = self.sources.idle.into();
@@ -146,6 +117,12 @@ impl FromIterator<Value> for LineDigest {
         let mut digest = Self::default();
         lines.into_iter().for_each(|line| digest.take_in(line));
         digest
+    }
+}
+
+impl Serialize for LineDigest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.told.serialize(serializer)
     }
 }
 
