@@ -1,18 +1,19 @@
 #!/usr/bin/env bash
 # Tries on a real subscription what docs/platform.md assumes, and writes its tables again with what was seen.
-#   scripts/verify-azure.sh --group RESOURCE_GROUP --app FUNCTION_APP --account LANDING_ACCOUNT [--report FILE] [--kill]
+#   scripts/verify-azure.sh --group RESOURCE_GROUP --app FUNCTION_APP --account LANDING_ACCOUNT [--report FILE] [--kill] [--vault VAULT]
 #     --group    the resource group of a deployment (`azd up`)
 #     --app      its function app
 #     --account  its account with the files; scratch containers are made there and removed again
 #     --report   where to write; default: verify-azure.md
 #     --kill     also restarts the app in the middle of a run
+#     --vault    the name of a key vault where you may write and read secrets; one is made there and removed again
 # Needs `az` (logged in, with the role Storage Blob Data Owner on the account), curl, python3, and `blobferry` on the PATH
 # or in BLOBFERRY. Costs a few runs and some blobs. Immutability, namespaces and tiers are tried in scratch containers
 # and a scratch account `stverify…` in the same group, which is removed at the end.
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 
-group='' app='' account='' report=verify-azure.md kill=''
+group='' app='' account='' report=verify-azure.md kill='' vault=''
 while [ $# -gt 0 ]; do
     case $1 in
     --group) group=$2 && shift ;;
@@ -20,6 +21,7 @@ while [ $# -gt 0 ]; do
     --account) account=$2 && shift ;;
     --report) report=$2 && shift ;;
     --kill) kill=yes ;;
+    --vault) vault=$2 && shift ;;
     *) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0" >&2 && exit 2 ;;
     esac
     shift
@@ -39,6 +41,7 @@ tidy() {
     for container in "$scratch-worm" "$scratch-plain"; do
         az storage container delete --account-name "$account" --name "$container" --auth-mode login --output none 2>/dev/null || true
     done
+    [ -z "$vault" ] || az keyvault secret delete --vault-name "$vault" --name "$scratch" --output none 2>/dev/null || true
     az storage account delete --resource-group "$group" --name "st$scratch" --yes --output none 2>/dev/null || true
     rm -rf "$work"
 }
@@ -148,6 +151,17 @@ storage() {
     note 'PathConflict' "$(run | codes)"
 }
 
+secrets() {
+    [ -n "$vault" ] || return 0
+    az keyvault secret set --vault-name "$vault" --name "$scratch" --value "file://$work/files" --output none
+    check "$account" "$scratch-plain" >/dev/null # writes the configuration
+    local url="https://$vault.vault.azure.net/secrets/$scratch"
+    sed --in-place "s|^url = .*|url = { keyvault = \"$url\" }|" "$work/ingest.toml"
+    note 'names the audience of its tokens' "a source whose url is a secret: $(run | head -n 1)"
+    sed --in-place "s|secrets/$scratch|secrets/$scratch-none|" "$work/ingest.toml"
+    note '`SecretNotFound`' "a secret that is not there: $(run | grep --only-matching --extended-regexp 'SecretNotFound|Forbidden[A-Za-z]*' | head -n 1)"
+}
+
 alerts() {
     az monitor scheduled-query list --resource-group "$group" --query '[].[name,windowSize,enabled]' --output tsv >"$work/alerts"
     note 'APPLICATIONINSIGHTS_CONNECTION_STRING' "alert rules that the service took: $(paste --serial --delimiters ';' "$work/alerts" | tr '\t' ' ')"
@@ -156,6 +170,7 @@ alerts() {
 where
 functions
 storage
+secrets
 alerts
 python3 - "$here/docs/platform.md" "$seen" "$report" <<'PY'
 import sys
