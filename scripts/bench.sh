@@ -3,11 +3,13 @@
 # benchmarks-growth.svg, which shows how wall time grows with files and with connections.
 # Runs from a bare clone: it builds, installs what is missing (scripts/install-test-tools.sh --bench), makes its data.
 #
-#   scripts/bench.sh [--rounds N] [--scale small|full] [--keep FOLDER] [--before BINARY] [--only CONTESTANT] [--no-build] [--list] [ROW…]
+#   scripts/bench.sh [--rounds N] [--scale small|full] [--keep FOLDER] [--before BINARY] [--only CONTESTANT]
+#                    [--again] [--no-build] [--list] [ROW…]
 #
 # ROW is a row of scripts/bench/rows.py or the beginning of one (`sftp`, `archives`, `growth`); without any, all of them run.
 # `--before BINARY` compares what is built with another binary of the product, by turns; `--only none` leaves the others out.
-# A part of the rows, or `small`, is printed and written below target/, not into docs/: those show whole runs only.
+# A part of the rows, or `small`, is printed and written below target/, not into docs/: those show whole runs, and rows that
+# `--again` has put beside them since.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

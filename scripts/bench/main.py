@@ -36,7 +36,7 @@ def main():
     # Whoever is told to end ends its servers.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     measure.allow_many_files()
-    programs = _programs(arguments)
+    programs, commit = _programs(arguments), report.commit()
     work = arguments.keep or tempfile.mkdtemp(prefix="blobferry-bench-")
     os.makedirs(work, exist_ok=True)
     os.chmod(work, 0o755)  # the FTP server's user reads the data sets
@@ -51,9 +51,11 @@ def main():
         if not arguments.keep:
             shutil.rmtree(work, ignore_errors=True)
     whole = len(chosen) == len(rows.ROWS) and arguments.scale == "full" and not arguments.before
-    folder = os.path.join(ROOT, "docs") if whole else os.path.join(ROOT, "target")
-    machine = report.machine(versions, arguments)
-    report.write(folder, machine, chosen, results)
+    docs = os.path.join(ROOT, "docs")
+    machine = {**report.machine(versions, arguments), "commit": commit}
+    report.write(docs if whole else os.path.join(ROOT, "target"), machine, chosen, results)
+    if arguments.again and not whole:
+        report.renew(docs, machine, rows.ROWS, results)
     print(report.tables(machine, chosen, results))
     # A contestant may fail and is marked so; the product may not.
     broken = [result["row"] for result in results if any(run["failure"] for run in result["runs"].get(contestants.PRODUCT, []))]
@@ -69,9 +71,13 @@ def _arguments():
     parser.add_argument("--keep", metavar="FOLDER", help="keep data sets and logs there, and use what is there")
     parser.add_argument("--only", action="append", default=[], metavar="CONTESTANT", help="beside the product, only this one; may be repeated")
     parser.add_argument("--before", metavar="BINARY", help="beside the product as it is, another binary of it, by turns")
+    parser.add_argument("--again", action="store_true", help="put these rows into docs/ beside the others of the last whole run, which tell so")
     parser.add_argument("--no-build", action="store_true", help="measure what is built and installed")
     parser.add_argument("--list", action="store_true", help="list the rows")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.again and (arguments.before or arguments.only or arguments.scale != "full"):
+        parser.error("--again measures whole rows: without --before, --only and --scale small")
+    return arguments
 
 
 def _programs(arguments):

@@ -20,7 +20,7 @@ def machine(versions, arguments):
     cpu = next((line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
     memory = next((int(line.split()[1]) >> 20 for line in _lines("/proc/meminfo") if line.startswith("MemTotal")), 0)
     return {"date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"), "cpu": cpu, "cores": os.cpu_count(), "memory_gib": memory,
-            "kernel": platform.release(), "load": round(os.getloadavg()[2], 1), "commit": _commit(), "python": platform.python_version(),
+            "kernel": platform.release(), "load": round(os.getloadavg()[2], 1), "python": platform.python_version(),
             "versions": versions, "rounds": arguments.rounds, "scale": arguments.scale}
 
 
@@ -29,7 +29,7 @@ def _lines(path):
         return file.readlines()
 
 
-def _commit():
+def commit():
     asked = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, cwd=os.path.dirname(__file__), check=False)
     return asked.stdout.strip() or "unknown"
 
@@ -44,6 +44,16 @@ def write(folder, about, rows, results):
             out.write(growth.picture(drawn))
     with open(os.path.join(folder, "benchmarks.md"), "w", encoding="utf-8") as out:
         out.write(tables(about, rows, results))
+
+
+def renew(folder, about, rows, results):
+    """Puts rows that were measured again into what the last whole run wrote."""
+    with open(os.path.join(folder, "benchmarks.json"), encoding="utf-8") as file:
+        last = json.load(file)
+    found = {result["row"]: result for result in last["rows"] + results}
+    again = {result["row"]: f"{about['date']}, commit {about['commit']}" for result in results}
+    machine = {**last["machine"], "again": {**last["machine"].get("again", {}), **again}}
+    write(folder, machine, rows, [found[row.name] for row in rows])
 
 
 def one(run):
@@ -111,6 +121,7 @@ def _head(about):
     noisy = "" if about["load"] <= cores else ("\n**Other programs were busy on this machine** (see the load): waits are longer than they are on a quiet one, and wall times "
                                                "vary by half or more between rounds. CPU times and memory are worth more here.\n")
     versions = "; ".join(f"{name}: {version}" for name, version in about["versions"].items())
+    again = "".join(f"- `{row}` was measured again: {when}\n" for row, when in about.get("again", {}).items())
     return f"""# Benchmarks
 
 Written by `scripts/bench.sh`, which anyone can run from a bare clone. The single runs are in [benchmarks.json](benchmarks.json).
@@ -118,7 +129,7 @@ Written by `scripts/bench.sh`, which anyone can run from a bare clone. The singl
 - {about['date']}, commit {about['commit']}, {about['rounds']} rounds, data sets `{about['scale']}`
 - {about['cores']} cores, {about['cpu']}, {about['memory_gib']} GiB, Linux {about['kernel']}; load over the last 15 minutes at the end: {about['load']}
 - {versions}; Python {about['python']}
-{noisy}
+{again}{noisy}
 How it is measured: servers (OpenSSH, vsftpd), clients and the sink share these cores. Contestants take turns, in another order each round;
 shown are medians of the runs that arrived whole. After each run every byte in the sink is compared (SHA-256); a run that lost one counts as failed.
 CPU is that of the client's whole process tree. Memory is the highest sum of PSS of its processes (sampled every 50 ms) or the highest
