@@ -214,7 +214,8 @@ impl DemoFtpControl {
         {
             return self.next("504 Not available.").await;
         }
-        self.say("234 Proceed with negotiation.").await?;
+        let agreed = self.shared.script().auth_reply.unwrap_or("234 Proceed with negotiation.");
+        self.say(agreed).await?;
         // What came in clear text after AUTH was sent by somebody else.
         if !self.reader()?.buffer().is_empty() {
             return Ok(Flow::End);

@@ -116,7 +116,8 @@ impl DemoFtpControl {
     }
 
     async fn end(&self, mut data: DemoFtpWire) -> io::Result<()> {
-        match (&mut data, self.shared.script().rude_tls) {
+        let number = self.shared.ends.fetch_add(1, Ordering::Relaxed) + 1;
+        match (&mut data, self.shared.script().rude_tls.contains(&number)) {
             (Either::Right(encrypted), true) => {
                 encrypted.flush().await?;
                 encrypted.get_mut().0.shutdown().await

@@ -55,6 +55,7 @@ impl FtpServer {
             counts: counts.clone(),
             arrivals: AtomicU64::new(0),
             welcomes: AtomicU64::new(0),
+            ends: AtomicU64::new(0),
             played: Mutex::default(),
         });
         Ok(Self { address, counts, task: tokio::spawn(accept(listener, shared)) })

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,8 @@ pub struct DemoFtpScript {
     /// Raw replies (with their CR LF) instead of a command's own; an empty one closes the
     /// connection.
     pub replies: Vec<(&'static str, &'static str)>,
+    /// Said instead of 234 before encryption begins.
+    pub auth_reply: Option<&'static str>,
     /// How `LIST` looks.
     pub listing: ListFormat,
     /// Sent at the end of every listing, as they are.
@@ -51,8 +54,8 @@ pub struct DemoFtpScript {
     pub tls_1_3_data: Option<&'static str>,
     /// When 150 is said.
     pub announces: DemoFtpAnnounces,
-    /// Whether encrypted data ends without TLS's own sign of the end.
-    pub rude_tls: bool,
+    /// Which encrypted data connections, counted from 1, end without TLS's own sign of the end.
+    pub rude_tls: Range<u64>,
 }
 
 /// A server that does everything right, as it is shipped. Being a constant, it lets the compiler
@@ -62,6 +65,7 @@ pub(super) static FAULTLESS: DemoFtpScript = DemoFtpScript {
     greeting: None,
     without: Vec::new(),
     replies: Vec::new(),
+    auth_reply: None,
     listing: ListFormat::Unix,
     extra_lines: Vec::new(),
     untold_kinds: false,
@@ -78,7 +82,7 @@ pub(super) static FAULTLESS: DemoFtpScript = DemoFtpScript {
     idle: None,
     tls_1_3_data: None,
     announces: DemoFtpAnnounces::Early,
-    rude_tls: false,
+    rude_tls: 0..0,
 };
 
 impl DemoFtpScript {

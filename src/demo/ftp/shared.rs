@@ -111,6 +111,8 @@ pub(crate) struct DemoFtpShared {
     pub arrivals: AtomicU64,
     /// How many right passwords were shown.
     pub welcomes: AtomicU64,
+    /// How many data connections have ended.
+    pub ends: AtomicU64,
     /// How often each file's passing fault has been played.
     pub played: Mutex<BTreeMap<Vec<u8>, u64>>,
 }

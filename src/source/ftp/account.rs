@@ -111,6 +111,10 @@ pub(crate) struct Learned {
     pub(super) encrypts_first: AtomicBool,
     /// It sends data without the reply that announces it (150).
     pub begins_unsaid: AtomicBool,
+    /// It has ended an encrypted listing with TLS's own sign of the end.
+    pub signs_listings: AtomicBool,
+    /// It has ended one twice without that sign.
+    pub signs_no_listing: AtomicBool,
     /// Bytes that arrived on its data connections so far.
     pub received: AtomicU64,
 }

@@ -13,7 +13,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 
 use super::fault::{Broken, FtpReply, Scene};
-use crate::failpoint::left_out;
+use crate::failpoint::safeguard_off;
 use crate::model::failure::Class;
 use crate::model::printable;
 use crate::source::contract::SourceError;
@@ -88,8 +88,9 @@ impl FtpControl {
     /// the answer to its question. The last words of a server that goes away are none of it.
     fn stray(&mut self) -> Option<FtpReply> {
         self.drop_repeated();
-        let is_stray =
-            self.has_more() && !self.inbox.starts_with(b"421") && !left_out!("replies-in-step");
+        let is_stray = self.has_more()
+            && !self.inbox.starts_with(b"421")
+            && !safeguard_off!("replies-in-step");
         is_stray.then(|| FtpReply::of(&self.inbox[..self.inbox.len().min(READ_AT_ONCE)]))
     }
 

@@ -1,6 +1,6 @@
 //! What replies to SIZE, MDTM and MLST tell of one file.
 
-use crate::failpoint::left_out;
+use crate::failpoint::safeguard_off;
 use crate::model::{RemoteFile, RemotePath};
 use crate::source::contract::SourceError;
 use crate::source::ftp::fault::{FtpReply, Scene};
@@ -72,7 +72,7 @@ pub(crate) fn told_by_mlst(reply: &FtpReply, path: &RemotePath) -> Option<ToldBy
     });
     let mut named = lines.filter_map(|line| match mlsd::line(line) {
         FtpListingLine::Entry(entry)
-            if last(&entry.name) == last(path.as_bytes()) || left_out!("mlst-name") =>
+            if last(&entry.name) == last(path.as_bytes()) || safeguard_off!("mlst-name") =>
         {
             Some(entry)
         }

@@ -76,8 +76,13 @@ impl<'a> FtpReading<'a> {
             self.buffer = BytesMut::with_capacity(expected);
         }
         let at = self.position;
+        let is_all = self.file.size == Some(at);
+        let patience = if is_all { account.limits.finish } else { account.limits.stall };
         let (begun, before) = (Instant::now(), account.learned.received.load(Ordering::Relaxed));
-        match timeout(account.limits.stall, transfer.read_buf(&mut self.buffer)).await {
+        match timeout(patience, transfer.read_buf(&mut self.buffer)).await {
+            // All bytes are here, and the server leaves the connection open: the closing reply says
+            // whether that was all.
+            Err(_) if is_all => return Ok(0),
             Err(_) => {
                 return Err(scene.fault(
                     Class::Stalled,
@@ -91,9 +96,7 @@ impl<'a> FtpReading<'a> {
                 self.cut = true
             }
             // All bytes are here: whether that was all, the closing reply says.
-            Ok(Err(error))
-                if error.kind() == std::io::ErrorKind::ConnectionReset
-                    && self.file.size == Some(at) => {}
+            Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionReset && is_all => {}
             Ok(Err(error)) => {
                 return Err(scene.fault(
                     Class::Truncated,
@@ -177,6 +180,7 @@ impl<'a> FtpReading<'a> {
 fn unfinished(scene: Scene<'_>, reply: &FtpReply, at: u64) -> SourceError {
     match reply.code {
         521 | 522 | 533..=536 => scene.refused(reply),
+        _ if reply.wants_session_resumed() => scene.refused(reply),
         _ => scene.fault(Class::Truncated, format!("after {at} bytes: {}", reply.text())),
     }
 }

@@ -83,6 +83,41 @@ impl FtpReply {
         ])
     }
 
+    /// A refusal of a file that another program has open, as IIS says it.
+    pub(crate) fn says_in_use(&self) -> bool {
+        self.says(&[
+            "being used by another process",
+            "sharing violation",
+            "file is busy",
+            "file in use",
+            "file is locked",
+        ])
+    }
+
+    /// A refused login that is about how many there are.
+    fn says_full(&self) -> bool {
+        self.says(&[
+            "too many",
+            "maxim",
+            "limit",
+            "try again later",
+            "busy",
+            "overload",
+            "exceed",
+            "number of connections",
+            "already connected",
+            "concurrent",
+            "simultan",
+            "is full",
+        ])
+    }
+
+    /// A data connection that was refused because it did not take up the session of the control
+    /// connection, as FileZilla Server says with 425 or 450.
+    pub(super) fn wants_session_resumed(&self) -> bool {
+        matches!(self.code, 425 | 450) && self.says(&["session"]) && self.says(&["resum", "reus"])
+    }
+
     /// A refusal of a login in clear text.
     fn wants_tls(&self) -> bool {
         self.says(&["ssl", "tls", "encrypt", "secure connection"])
@@ -145,6 +180,10 @@ pub(crate) enum Broken {
 pub(super) const FEW_PORTS: &str = "the server may have run out of passive ports: lower \
     `connections`, or ask its owner for a wider passive port range";
 
+/// What helps where another program has a file open.
+const IN_USE: &str = "another program has the file open at the server: it is taken once that has \
+    closed it; if it stays, ask the server's owner which program that is";
+
 /// Where a fault happened.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scene<'a> {
@@ -203,21 +242,19 @@ impl Scene<'_> {
             }
             _ if reply.dying() && self.op == Op::Login => self.fault(Class::Busy, text),
             _ if reply.dying() => self.fault(Class::Busy, format!("{text}; {FEW_PORTS}")),
+            _ if reply.wants_session_resumed() => self.fault(
+                Class::Tls,
+                format!("{text}; the server wants each data connection to go on with a session"),
+            ),
             425 => self.fault(Class::Busy, format!("{text}; {FEW_PORTS}")),
             426 => self.fault(Class::Truncated, text),
             450..=452 | 552 => self.fault(Class::Busy, text).transient(true).session_survives(),
-            430 | 530 | 532 | 332
-                if self.op == Op::Login
-                    && reply.says(&[
-                        "too many",
-                        "maximum number",
-                        "limit",
-                        "try again later",
-                        "busy",
-                        "overload",
-                    ]) =>
-            {
+            430 | 530 | 532 | 332 if self.op == Op::Login && reply.says_full() => {
                 self.fault(Class::Busy, text)
+            }
+            // The password is right, and IIS has no folder for this user.
+            530 if self.op == Op::Login && reply.says(&["home directory"]) => {
+                self.fault(Class::Permission, text)
             }
             430 | 530 | 532 | 332 => self.fault(Class::Auth, text),
             521 | 522 | 533..=536 => self.fault(
@@ -226,6 +263,9 @@ impl Scene<'_> {
                     "{text}; the server's rules on TLS refuse this: see `tls` and `tls_max_version`"
                 ),
             ),
+            550 if reply.says_in_use() => {
+                self.fault(Class::Busy, text).session_survives().hinted(IN_USE)
+            }
             550 if reply.denies() => self.fault(Class::Permission, text).session_survives(),
             550 => self.fault(Class::NotFound, text).session_survives(),
             553 => self.fault(Class::Permission, text).session_survives(),
@@ -346,6 +386,24 @@ mod tests {
         );
         check(Op::Read, "550 No such file", Class::NotFound, false, true);
         check(Op::Read, "450 File busy", Class::Busy, true, true);
+        let in_use = "550 The process cannot access the file because it is being used by another \
+            process.";
+        check(Op::Read, in_use, Class::Busy, true, true);
+        for full in [
+            "530 Sorry, you have exceeded the number of connections.",
+            "530 This user is already connected.",
+            "530 Server is full.",
+        ] {
+            check(Op::Login, full, Class::Busy, true, false);
+        }
+        let homeless = "530 User cannot log in, home directory inaccessible.";
+        check(Op::Login, homeless, Class::Permission, false, false);
+        for refused in [
+            "425 Unable to build data connection: TLS session of data connection not resumed.",
+            "450 TLS session of data connection has not resumed or the session does not match",
+        ] {
+            check(Op::Read, refused, Class::Tls, false, false);
+        }
         check(Op::Read, "552 Quota", Class::Busy, true, true);
         check(Op::Read, "426 Aborted", Class::Truncated, true, false);
         check(Op::Read, "425 Failed to establish connection.", Class::Busy, true, false);

@@ -37,7 +37,16 @@ pub enum Dialect {
     Names,
 }
 
-/// Reads a listing of `dir` to the server's closing reply; how many lines there were.
+/// A listing that was read to its end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ReadLines {
+    /// How many lines there were.
+    pub lines: u64,
+    /// Whether it was encrypted, and ended without TLS's own sign of the end.
+    pub is_unsigned: bool,
+}
+
+/// Reads a listing of `dir` to the server's closing reply.
 pub(super) async fn read(
     client: &mut FtpClient,
     mut data: FtpTransfer,
@@ -45,7 +54,8 @@ pub(super) async fn read(
     dir: &RemotePath,
     dialect: Dialect,
     visit: &mut (dyn FnMut(Listed) + Send),
-) -> Result<u64, SourceError> {
+) -> Result<ReadLines, SourceError> {
+    let mut is_unsigned = false;
     let mut splitter = Splitter::new(dir, dialect, OffsetDateTime::now_utc());
     let stall = client.account.limits.stall;
     let mut buffer = BytesMut::with_capacity(LINE_LIMIT);
@@ -56,10 +66,14 @@ pub(super) async fn read(
         let (begun, before) = (Instant::now(), received.load(Ordering::Relaxed));
         match timeout(stall, data.read_buf(&mut buffer)).await {
             Err(_) => return Err(scene.fault(Class::Stalled, format!("no line for {stall:?}"))),
-            Ok(Ok(0)) => break,
+            Ok(Ok(0)) => {
+                account.learned.signs_listings.fetch_or(client.is_encrypted(), Ordering::Relaxed);
+                break;
+            }
             Ok(Err(error))
                 if error.kind() == std::io::ErrorKind::UnexpectedEof && client.is_encrypted() =>
             {
+                is_unsigned = true;
                 break;
             }
             Ok(Err(error)) => {
@@ -104,7 +118,7 @@ pub(super) async fn read(
         Some(Err(error)) => return Err(scene.fault(Class::Truncated, chain(&error))),
         None => return Err(scene.fault(Class::Stalled, "no closing reply to the listing")),
     }
-    Ok(splitter.lines)
+    Ok(ReadLines { lines: splitter.lines, is_unsigned })
 }
 
 /// How this server ends its lines.

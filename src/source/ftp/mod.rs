@@ -29,6 +29,7 @@ mod passive;
 mod searching;
 mod session;
 mod short_keys;
+mod signed_end;
 mod text;
 mod tls;
 mod tls_reasons;

@@ -318,15 +318,19 @@ async fn first_answer(control: &mut FtpControl, line: &[u8]) -> Result<FtpReply,
     Ok(reply)
 }
 
+/// Replies to AUTH that encryption may begin behind: 234 by RFC 4217, 334 by RFC 2228; VxWorks says
+/// 200. What counts is whether TLS begins.
+const AGREED: [u32; 3] = [234, 334, 200];
+
 /// `AUTH TLS`, and all that has to follow.
 async fn encrypted(
     (mut control, greeting): (FtpControl, FtpReply),
     tls: &Connector,
 ) -> Result<(FtpControl, FtpReply), Broken> {
     let reply = first_answer(&mut control, b"AUTH TLS").await?;
-    if reply.code != 234 {
+    if !AGREED.contains(&reply.code) {
         // Servers of before RFC 4217 know the same under the name of SSL.
-        let knows = reply.is_error() && control.ask(b"AUTH SSL").await?.code == 234;
+        let knows = reply.is_error() && AGREED.contains(&control.ask(b"AUTH SSL").await?.code);
         if !knows {
             return Err(Broken::Refused(reply));
         }
@@ -338,7 +342,7 @@ async fn encrypted(
     if !(size.code == 200 || size.is_error()) {
         return Err(Broken::Refused(size));
     }
-    control.expect(b"PROT P", &[200]).await?;
+    control.expect(b"PROT P", &[200, 225, 226, 250]).await?;
     Ok((control, greeting))
 }
 

@@ -107,6 +107,7 @@ impl FtpSession {
         if reply.code != 550
             || reply.denies()
             || reply.says_missing()
+            || reply.says_in_use()
             || path.as_bytes() == b"/"
             || path.as_bytes().contains(&0xFF)
         {

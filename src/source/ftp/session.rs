@@ -450,6 +450,11 @@ impl Session for FtpSession {
             let text = "the server sends data without the reply that announces data (150)";
             findings.push(Finding::new("data connection", text));
         }
+        if self.client.account.learned.signs_no_listing.load(Ordering::Relaxed) {
+            let text = "the server ends encrypted listings without TLS's own sign of the end: one \
+                that is cut on the way cannot be told from a whole one";
+            findings.push(Finding::new("listings", text));
+        }
         findings
     }
 

@@ -15,7 +15,7 @@ use super::control::FtpStream;
 use super::fault::{Broken, FEW_PORTS, FtpReply, Scene};
 use super::passive::Door;
 use super::tls::Connector;
-use crate::failpoint::left_out;
+use crate::failpoint::safeguard_off;
 use crate::model::failure::{Class, Failure};
 use crate::source::contract::SourceError;
 
@@ -406,7 +406,8 @@ impl FtpClient {
             while (100..200).contains(&reply.code) {
                 reply = self.control.reply().await?;
             }
-            let is_done = matches!(reply.code, 200 | 225 | 226 | 250) || left_out!("closing-reply");
+            let is_done =
+                matches!(reply.code, 200 | 225 | 226 | 250) || safeguard_off!("closing-reply");
             if is_done { Ok(reply) } else { Err(Broken::Refused(reply)) }
         };
         timeout(self.account.limits.finish, closing).await.ok()

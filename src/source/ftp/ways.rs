@@ -7,6 +7,7 @@ use super::client::FtpClient;
 use super::fatal;
 use super::fault::{FtpReply, Scene};
 use super::known_ways::{WayRecord, Ways};
+use super::signed_end::read_whole;
 use super::transfer::FtpOpened;
 use super::{lines, when};
 use crate::model::failure::Class;
@@ -327,7 +328,8 @@ async fn listed_by(
     };
     let dialect =
         if way == ListingWay::Facts { lines::Dialect::Mlsd } else { lines::Dialect::List };
-    let lines = lines::read(client, data, scene, dir, dialect, &mut holding).await?;
+    let asked = (way.command(), dialect);
+    let lines = read_whole(client, data, scene, dir, asked, &mut holding).await?;
     if !held.is_empty() {
         return Ok(FolderAnswer::Unreadable(held));
     }
@@ -362,7 +364,8 @@ async fn by_name(
             // What it cannot be asked for, the lines tell of as well.
             listed => visit(listed),
         };
-        lines::read(client, *data, scene, dir, lines::Dialect::Names, &mut take).await?;
+        let asked = (&b"NLST"[..], lines::Dialect::Names);
+        read_whole(client, *data, scene, dir, asked, &mut take).await?;
         told = true;
     }
     if names.len() > MOST_NAMES {
@@ -443,7 +446,7 @@ fn nothing_there(scene: Scene<'_>, reply: &FtpReply) -> Result<(), SourceError> 
                 // z/OS, of a level of names and of a library.
                 "no data sets found",
                 "no members found",
-            ]) =>
+            ]) && !reply.says(&["permission", "invalid directory"]) =>
         {
             Ok(())
         }

@@ -22,7 +22,7 @@ pub use super::refusal::ClientError;
 use super::refusal::{meaning, unexpected};
 pub(crate) use super::requests::{LastWords, OpenHandle, Ticket};
 use super::requests::{PendingRequests, receive_all, send_all};
-use crate::failpoint::left_out;
+use crate::failpoint::safeguard_off;
 use crate::model::printable;
 use crate::source::finding::Finding;
 use crate::source::pace::{MinimumRate, PaceMeter};
@@ -246,7 +246,7 @@ impl Client {
     /// asked for earlier, give the one handle to both, and tell so last.
     pub(super) async fn opened_before(&self, mark: u32) -> Result<(), ClientError> {
         let patience = self.0.terms.stall / 2;
-        let opened = self.0.pending.opened_before(mark, || left_out!("reads-settled"));
+        let opened = self.0.pending.opened_before(mark, || safeguard_off!("reads-settled"));
         match tokio::time::timeout(patience, opened).await {
             Ok(Err(error)) if !matches!(error, ClientError::HandleTwice) => {
                 Err(ClientError::OpensUnanswered(Box::new(error)))
@@ -285,7 +285,7 @@ impl Client {
             };
             let means = meaning(code);
             let refusal = || unexpected(PacketReply::Status { code, message: words.clone() });
-            if !learned.doubts(means, &words) || left_out!("refusals-doubted") {
+            if !learned.doubts(means, &words) || safeguard_off!("refusals-doubted") {
                 return Err(refusal());
             }
             if company == 0 {

@@ -15,8 +15,8 @@ use super::packet::{Attributes, FileKind, Malformed, status};
 use super::reading::SftpReading;
 use super::settings;
 use super::transport::{self, Target};
-use crate::failpoint::left_out;
-use crate::model::failure::Class;
+use crate::failpoint::safeguard_off;
+use crate::model::failure::{Class, Failure};
 use crate::model::{RemoteFile, RemotePath, Secret};
 use crate::settings::{Section, SettingError, SourceUrl};
 use crate::source::bounded::{ListingBound, MOST_LOOKED_THROUGH};
@@ -135,6 +135,14 @@ impl Drop for SftpSession {
 }
 
 impl SftpSession {
+    /// Why a file could not be opened.
+    fn unopened(&self, path: &RemotePath, error: ClientError) -> SourceError {
+        let is_bare = matches!(error, ClientError::Status { code: status::FAILURE, .. });
+        let failure = self.login.fail(Op::Read, path, error);
+        let is_unexplained = is_bare && failure.class() == Class::Protocol;
+        if is_unexplained { failure.hinted(NO_REASON) } else { failure }
+    }
+
     /// Whether the folder of `path` lists it. What cannot be listed lists nothing.
     async fn is_listed(&self, path: &RemotePath) -> Result<bool, SourceError> {
         let mut found = false;
@@ -210,7 +218,7 @@ impl Session for SftpSession {
         let handle = client
             .open(&self.login.wire(&file.path))
             .await
-            .map_err(|error| self.login.fail(Op::Read, &file.path, error))?;
+            .map_err(|error| self.unopened(&file.path, error))?;
         let reading = SftpReading::new(client.clone(), handle, offset, file.size);
         Ok(Box::new(SftpDownload {
             login: &self.login,
@@ -292,7 +300,9 @@ impl Download for SftpDownload<'_> {
     async fn next(&mut self) -> Result<Option<Bytes>, SourceError> {
         let Some(reading) = &mut self.reading else { return Ok(None) };
         let next = match reading.next().await {
-            Ok(None) if self.is_empty && reading.ended_oddly() && !left_out!("folder-not-file") => {
+            Ok(None)
+                if self.is_empty && reading.ended_oddly() && !safeguard_off!("folder-not-file") =>
+            {
                 // It may stand one open handle only.
                 self.reading = None;
                 not_a_folder(self.login, &self.path).await.map(|()| None)
@@ -309,6 +319,10 @@ impl Download for SftpDownload<'_> {
         })
     }
 }
+
+/// What helps where a server gives no reason to refuse a file.
+const NO_REASON: &str = "the server gives no reason: mostly another program has the file open, or \
+    the server cannot read it itself; its own log tells";
 
 /// Many servers open a folder as if it were a file, and answer to a read of it with a failure.
 async fn not_a_folder(login: &SftpLogin, path: &RemotePath) -> Result<(), ClientError> {

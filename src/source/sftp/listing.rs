@@ -16,7 +16,7 @@ use super::login::{SftpLogin, remote_file};
 use super::packet::{Attributes, FileKind, Malformed, PacketEntry, status};
 use super::reading::SftpReading;
 use super::requests::Ticket;
-use crate::failpoint::left_out;
+use crate::failpoint::safeguard_off;
 use crate::model::{RemotePath, printable};
 use crate::source::contract::{Aside, Listed};
 use crate::source::pace::PaceMeter;
@@ -82,7 +82,9 @@ pub(crate) async fn list(
             learned.pages_were_mixed(&login.address, why);
             (why, None)
         }
-        ListingEnd::Failed(_) if left_out!("failure-again") => return first.try_out(visit).await,
+        ListingEnd::Failed(_) if safeguard_off!("failure-again") => {
+            return first.try_out(visit).await;
+        }
         ListingEnd::Failed(_) => ("it ended with a failure", Some(first.names)),
     };
     drop(first);
@@ -213,7 +215,7 @@ impl<'a> FolderReading<'a> {
             self.empty += 1;
             self.lines += 1;
             let most = if self.asking == Asking::SideBySide { MOST_EMPTY.0 } else { MOST_EMPTY.1 };
-            let over = self.empty > most && !left_out!("empty-pages");
+            let over = self.empty > most && !safeguard_off!("empty-pages");
             return over.then_some(ListingEnd::Silent(
                 "the server sent pages without entries, and no end",
             ));
@@ -229,7 +231,7 @@ impl<'a> FolderReading<'a> {
         self.repeated += 1;
         // Once around, and nothing new: that was all.
         let over = self.repeated > self.seen.len() as u64 + MOST_REPEATED;
-        (over && !left_out!("pages-repeat"))
+        (over && !safeguard_off!("pages-repeat"))
             .then_some(ListingEnd::Silent("the server sent its pages again and again, and no end"))
     }
 
@@ -365,7 +367,7 @@ async fn rest(
     for mut page in pages {
         match client.entries(&mut page).await {
             Ok(PageAnswer::Entries(entries))
-                if !entries.is_empty() && !left_out!("answers-drained") =>
+                if !entries.is_empty() && !safeguard_off!("answers-drained") =>
             {
                 mixed = Some("the server told its end before some of the entries")
             }
@@ -408,7 +410,7 @@ async fn tried(
     attributes: &Attributes,
 ) -> Result<Listed, ClientError> {
     let (client, wire) = (login.client(), login.wire(path));
-    if left_out!("kind-tried") {
+    if safeguard_off!("kind-tried") {
         return Ok(of_kind(FileKind::Regular, path.clone(), attributes));
     }
     match client.open_dir(&wire).await {

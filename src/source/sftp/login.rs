@@ -106,7 +106,7 @@ pub fn fail(op: Op, address: &str, error: ClientError) -> SourceError {
         ClientError::Broken(_) | ClientError::Version(_) | ClientError::Folder(_) => {
             Class::Protocol
         }
-        ClientError::Status { told, .. } if is_in_use(*told) => Class::Busy,
+        ClientError::Status { told, message, .. } if is_in_use(*told, message) => Class::Busy,
         ClientError::Status { code, .. } => match *code {
             status::NO_SUCH_FILE => Class::NotFound,
             status::PERMISSION_DENIED => Class::Permission,

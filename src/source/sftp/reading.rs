@@ -12,7 +12,7 @@ use super::client::{Client, ClientError};
 use super::packet::{Malformed, PacketReply, Request, status};
 use super::refusal::unexpected;
 use super::requests::{OpenHandle, Ticket};
-use crate::failpoint::left_out;
+use crate::failpoint::safeguard_off;
 use crate::source::pace::PaceMeter;
 
 /// Of so many bytes at least each request under way is reckoned to be: smaller chunks shrink the
@@ -108,7 +108,9 @@ impl SftpReading {
             // Empty data, an error, a refusal: many ways to say that there is nothing behind the
             // end.
             PacketReply::Data(data)
-                if data.is_empty() && self.is_past_the_end(offset) && !left_out!("odd-ends") =>
+                if data.is_empty()
+                    && self.is_past_the_end(offset)
+                    && !safeguard_off!("odd-ends") =>
             {
                 self.end()
             }
@@ -118,13 +120,14 @@ impl SftpReading {
                         code,
                         status::EOF | status::NO_CONNECTION | status::CONNECTION_LOST
                     )
-                    && !left_out!("odd-ends") =>
+                    && !safeguard_off!("odd-ends") =>
             {
                 self.end()
             }
             PacketReply::Data(data) => {
                 let got = u32::try_from(data.len()).ok();
-                let fits = |got: &u32| (1..=length).contains(got) || left_out!("answer-length");
+                let fits =
+                    |got: &u32| (1..=length).contains(got) || safeguard_off!("answer-length");
                 let got = got.filter(fits);
                 let got = got.ok_or(Malformed(
                     "it answered a read with no bytes, or with more than were asked for",
@@ -218,7 +221,7 @@ impl SftpReading {
             // The file has grown. The caller that counts notices; go on as the server does.
             self.probing = false;
             self.next = offset.saturating_add(u64::from(got));
-        } else if got < length && !left_out!("short-read") {
+        } else if got < length && !safeguard_off!("short-read") {
             self.full_answers = 0;
             self.chunk = got.max(SMALLEST_CHUNK).min(self.chunk);
             let share = self.share(length - got);

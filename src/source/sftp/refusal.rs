@@ -101,10 +101,16 @@ pub(super) fn meaning(code: u32) -> u32 {
     }
 }
 
-/// Whether a status says that somebody else uses the file.
-pub(super) fn is_in_use(code: u32) -> bool {
-    matches!(code, later::LOCK_CONFLICT | later::BYTE_RANGE_LOCK_CONFLICT)
+/// Whether a status, or its words, say that somebody else uses the file.
+pub(super) fn is_in_use(told: u32, message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    matches!(told, later::LOCK_CONFLICT | later::BYTE_RANGE_LOCK_CONFLICT)
+        || told == status::FAILURE && IN_USE.iter().any(|words| message.contains(words))
 }
+
+/// Windows' words for a file that another program has open, and those of some servers.
+const IN_USE: [&str; 4] =
+    ["being used by another process", "sharing violation", "file is busy", "file is locked"];
 
 fn words(code: u32) -> &'static str {
     match code {
@@ -151,6 +157,20 @@ const LATER_WORDS: [&str; 23] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_is_open_elsewhere_is_known_by_number_or_words() {
+        let windows = "The process cannot access the file because it is being used by another \
+            process.";
+        for (told, message, is) in [
+            (later::LOCK_CONFLICT, "", true),
+            (status::FAILURE, windows, true),
+            (status::FAILURE, "Failure", false),
+            (status::PERMISSION_DENIED, windows, false),
+        ] {
+            assert_eq!(is_in_use(told, message), is, "{told} {message}");
+        }
+    }
 
     #[test]
     fn a_status_of_a_later_version_means_what_its_name_says() {

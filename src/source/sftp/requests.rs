@@ -16,7 +16,7 @@ use super::handles::Handles;
 use super::limits::{self, SftpLimits};
 use super::packet::{self, PacketReply, Request};
 use super::refusal::ClientError;
-use crate::failpoint::left_out;
+use crate::failpoint::safeguard_off;
 use crate::model::printable;
 
 /// How much is kept of what a server's program writes beside the stream.
@@ -152,7 +152,7 @@ impl RequestState {
                 // What cannot be decoded is told to the caller.
                 if let Ok((_, PacketReply::Handle(handle))) = PacketReply::decode(body.clone())
                     && !self.handles.give(handle, id)
-                    && !left_out!("handles-unique")
+                    && !safeguard_off!("handles-unique")
                 {
                     return Err(ClientError::HandleTwice);
                 }
@@ -226,7 +226,7 @@ impl PendingRequests {
             }
             state.first_after(id)
         };
-        self.opened_before(bound, || left_out!("opens-settled")).await
+        self.opened_before(bound, || safeguard_off!("opens-settled")).await
     }
 
     /// The number of the next request.

@@ -211,12 +211,15 @@ fn f26_data_in_clear_text_is_refused() {
 #[test]
 fn f27_encrypted_data_without_close_notify() {
     for start in [TlsStart::Explicit, TlsStart::Implicit] {
-        let (stage, lines) =
-            ftps(start, DemoFtpScript { rude_tls: true, ..DemoFtpScript::default() }, |_| {});
+        let (stage, lines) = ftps(
+            start,
+            DemoFtpScript { rude_tls: 1..u64::MAX, ..DemoFtpScript::default() },
+            |_| {},
+        );
         Trial::of(&stage, &lines).run().is("exit 0: listed 3, ingested 3");
         // Cut, the size tells.
         let script = DemoFtpScript {
-            rude_tls: true,
+            rude_tls: 1..u64::MAX,
             files: [(
                 b"a.bin".to_vec(),
                 blobferry::demo::ftp::script::DemoFtpFault::FinThen226(60_000),

@@ -56,7 +56,7 @@ fn all_lies() -> Vec<&'static WireLie> {
     sftp.into_iter().chain(ftp).flatten().collect()
 }
 
-/// Steps of the program that see through lies, as `left_out!` names them, and what they do.
+/// Steps of the program that see through lies, as `safeguard_off!` names them, and what they do.
 const WIRE_SAFEGUARDS: &[(&str, &str)] = &[
     ("handles-unique", "no two files that are open may have one handle"),
     ("opens-settled", "no byte is believed before it is known what else was opened meanwhile"),

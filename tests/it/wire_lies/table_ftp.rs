@@ -201,8 +201,7 @@ pub const TRANSFERS: &[WireLie] = &[
     WireLie {
         name: "data-stays-open",
         what: "the data connection is not closed behind the bytes of a file",
-        guard: "failures-told",
-        met: Met::Told,
+        met: Met::Arrives,
         act: WireAct::Ftp(|cue, answer| {
             let brings = answer.brings(cue);
             if brings {

@@ -125,8 +125,16 @@ async fn a_pinned_certificate_needs_no_authority() {
 }
 
 #[tokio::test]
+async fn servers_that_agree_to_encryption_by_another_number_than_234() {
+    for agreed in ["200 AUTH command ok; starting SSL connection...", "334 Proceed."] {
+        let script = DemoFtpScript { auth_reply: Some(agreed), ..DemoFtpScript::default() };
+        check_works(TlsStart::Explicit, script, Certified::trusted, MaxVersion::V1_2).await;
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_ends_encrypted_data_rudely() {
-    let rude = || DemoFtpScript { rude_tls: true, ..DemoFtpScript::default() };
+    let rude = || DemoFtpScript { rude_tls: 1..u64::MAX, ..DemoFtpScript::default() };
     check_works(TlsStart::Explicit, rude(), Certified::trusted, MaxVersion::V1_3).await;
     check_works(
         TlsStart::Explicit,
@@ -144,6 +152,34 @@ async fn a_server_that_ends_encrypted_data_rudely() {
         Class::Truncated,
         true,
     );
+}
+
+#[tokio::test]
+async fn an_encrypted_listing_that_is_cut_is_not_whole() {
+    for (rude, whole) in [
+        // Nobody knows yet that this server gives the sign: it is asked once more.
+        (1..2, [false, true]),
+        (2..u64::MAX, [true, false]),
+        // It never gives it.
+        (1..u64::MAX, [true, true]),
+    ] {
+        let script = DemoFtpScript { rude_tls: rude.clone(), ..DemoFtpScript::default() };
+        let certified = Certified::good();
+        let trust = certified.trusted();
+        let world = world(&certified, TlsStart::Explicit, script, trust, MaxVersion::V1_3).await;
+        for is_whole in whole {
+            let mut session = world.session().await;
+            let listed = list(&mut session, "/").await;
+            if is_whole {
+                assert_eq!(listed.unwrap().len(), 3, "{rude:?}");
+            } else {
+                check_error(listed, Class::Truncated, true);
+            }
+            let told = format!("{:?}", session.describe());
+            let never = rude == (1..u64::MAX);
+            assert_eq!(told.contains("without TLS's own sign"), never, "{rude:?} {told}");
+        }
+    }
 }
 
 #[tokio::test]
