@@ -37,7 +37,7 @@ param mostInstances int = 40
 param readyInstances int = 0
 
 @allowed(['Recreate', 'RollingUpdate'])
-@description('What happens to runs in hand when code or settings change: they are ended (Recreate), or end by themselves within functionTimeout (RollingUpdate).')
+@description('What happens to runs in hand when code or settings change: they are ended (Recreate), or end by themselves within the hour that the platform gives them, whatever functionTimeout is (RollingUpdate).')
 param siteUpdate string = 'Recreate'
 
 @description('Version of the runtime `custom`. Public templates use 1.0, and Azure Resource Manager records that; the command line lists none.')
@@ -61,7 +61,7 @@ param silenceHours int = 3
 @description('How often the files are kept. Zones (ZRS, GZRS) need a region that has them.')
 param landingSku string = 'Standard_ZRS'
 
-@description('Whether the account with the files is locked against deletion. `azd down` deletes what is not locked, files too.')
+@description('Whether the account with the files is locked against deletion. While it is, `azd down` deletes nothing at all. Setting it to false later does not remove the lock.')
 param keepLanding bool = true
 
 @description('Whether the key vault of an earlier deployment, deleted and not purged, is taken up again: after `azd down`.')
@@ -150,7 +150,7 @@ resource landingLock 'Microsoft.Authorization/locks@2020-05-01' = if (keepLandin
   name: 'keep-files'
   properties: {
     level: 'CanNotDelete'
-    notes: 'The files that blobferry brought are here. Deploy with keepLanding=false before you delete them.'
+    notes: 'The files that blobferry brought are here. Remove this lock (keep-files) before you delete them.'
   }
 }
 

@@ -369,7 +369,8 @@ pub(crate) const SOURCE: &[SettingKey] = &[
         name: "tier",
         kind: ValueKind::OneOf(&["hot", "cool", "cold", "archive"]),
         doc: "Access tier of its blobs. Default: the account's. Blobs in `archive` cannot be read \
-            before they are rehydrated, by `audit --download` neither.",
+            before they are rehydrated, by `audit --download` neither. `archive` needs an account \
+            with LRS or GRS: the template's default, ZRS, has none.",
     },
     SettingKey {
         name: "tags",

@@ -51,6 +51,7 @@ pub(crate) use crate::store::azure::principal::{
     Certified, PUBLIC_AUTHORITY, Principal, PrincipalProof,
 };
 pub use crate::store::azure::queue::{AzureQueue, QueueSettings, illegal_queue};
+pub(crate) use crate::store::azure::refusals::LACKS_RIGHT;
 #[cfg(feature = "testing")]
 pub use crate::store::azure::refusals::refusal_codes;
 pub(crate) use crate::store::azure::sas::SasTimes;
@@ -79,8 +80,8 @@ const TAGS_NEED: &str = "tags need a right of their own: `t` of a SAS, or the ro
 
 /// The refusal of a write that has tags: a caller that may write may still not write tags.
 fn of_placement(error: StoreError, placement: &Placement) -> StoreError {
-    match error.kind {
-        StoreKind::Denied if !placement.tags.is_empty() => error.with_hint(TAGS_NEED),
+    match error.code() {
+        LACKS_RIGHT if !placement.tags.is_empty() => error.with_hint(TAGS_NEED),
         _ => error,
     }
 }
@@ -278,8 +279,8 @@ impl Store for AzureStore {
     }
 
     async fn abandon(&self, _upload: &Upload) {
-        // The service has no call for it: uncommitted blocks are dropped after a week,
-        // or at the next write under this name.
+        // The service has no call for it: uncommitted blocks are dropped a week after the last
+        // block of that name, or at the next write under this name.
     }
 
     async fn append(
@@ -364,5 +365,24 @@ impl Store for AzureStore {
 
     async fn end_lease(&self, name: &BlobName, holder: &Holder) -> Result<(), StoreError> {
         lease::end(self, name, holder).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::failure::Failure;
+
+    #[test]
+    fn the_right_to_write_tags_is_asked_for_only_where_a_right_is_lacking() {
+        let refused = |code: &'static str, placement: &Placement| {
+            let error = StoreError::new("writing", "b", "store", StoreKind::Denied, "no");
+            of_placement(error.with_code(code).with_hint("its own"), placement).hint()
+        };
+        let tags = [("owner".to_owned(), "finance".to_owned())].into();
+        let tagged = Placement { tags, ..Placement::default() };
+        assert_eq!(refused(LACKS_RIGHT, &tagged), TAGS_NEED);
+        assert_eq!(refused("AuthorizationFailure", &tagged), "its own", "a firewall's");
+        assert_eq!(refused(LACKS_RIGHT, &Placement::default()), "its own");
     }
 }

@@ -289,8 +289,8 @@ pub enum StoreKind {
 #[derive(Debug)]
 pub struct StoreError {
     op: &'static str,
-    name: String,
-    address: String,
+    name: Box<str>,
+    address: Box<str>,
     /// What kind of refusal.
     pub kind: StoreKind,
     retry_after: Option<Duration>,
@@ -300,6 +300,8 @@ pub struct StoreError {
     /// What kind it is if nobody was quicker after all.
     no_race: Option<StoreKind>,
     hint: &'static str,
+    /// What the store calls it, where it is a refusal that we know; else empty.
+    code: &'static str,
     cause: BoxError,
 }
 
@@ -315,14 +317,15 @@ impl StoreError {
         let name = crate::model::printable(name.as_bytes());
         Self {
             op,
-            name,
-            address: address.to_owned(),
+            name: name.into_boxed_str(),
+            address: address.into(),
             kind,
             retry_after: None,
             had_no_effect: false,
             is_for_good: false,
             no_race: None,
             hint: "",
+            code: "",
             cause: cause.into(),
         }
     }
@@ -332,6 +335,18 @@ impl StoreError {
     pub(crate) fn with_hint(mut self, hint: &'static str) -> Self {
         self.hint = hint;
         self
+    }
+
+    /// What the store calls it.
+    #[must_use]
+    pub(crate) fn with_code(mut self, code: &'static str) -> Self {
+        self.code = code;
+        self
+    }
+
+    /// What the store calls it, where it is a refusal that we know; else empty.
+    pub(crate) fn code(&self) -> &'static str {
+        self.code
     }
 
     /// A refusal that a write meets only where something stands already: the caller has to look.

@@ -249,8 +249,8 @@ fn a_user_assigned_identity_is_named_by_its_object_or_resource_id_too() {
 }
 
 /// Where applications sign in, over TLS with a certificate of its own; the certificate, and what
-/// was posted there.
-fn authority() -> (String, String, Arc<Mutex<Vec<String>>>) {
+/// was posted there. It refuses all of them in the words `refusal`, if there are any.
+fn authority(refusal: Option<&'static str>) -> (String, String, Arc<Mutex<Vec<String>>>) {
     let certified =
         rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
     let key = rustls::pki_types::PrivateKeyDer::try_from(certified.signing_key.serialize_der())
@@ -303,11 +303,19 @@ fn authority() -> (String, String, Arc<Mutex<Vec<String>>>) {
                 .expect("not poisoned")
                 .push(String::from_utf8_lossy(&request).into_owned());
             let jwt: serde_json::Value = serde_json::from_str(&token()).expect("JSON");
-            let body = serde_json::json!({ "token_type": "Bearer", "expires_in": 3600,
-                "ext_expires_in": 3600, "access_token": jwt["access_token"] })
-            .to_string();
+            let token = serde_json::json!({ "token_type": "Bearer", "expires_in": 3600,
+                "ext_expires_in": 3600, "access_token": jwt["access_token"] });
+            let (status, body) = match refusal {
+                None => ("200 OK", token),
+                Some(words) => {
+                    let body = serde_json::json!({ "error": "invalid_client",
+                        "error_codes": [7000215], "error_description": words });
+                    ("401 Unauthorized", body)
+                }
+            };
+            let body = body.to_string();
             let answer = format!(
-                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: \
+                "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: \
                 {}\r\nconnection: close\r\n\r\n{body}",
                 body.len()
             );
@@ -325,7 +333,7 @@ const TENANT: &str = "11111111-2222-3333-4444-555555555555";
 fn a_service_principal_signs_in_with_a_secret_or_a_certificate_at_an_authority_that_ca_file_trusts()
 {
     let Some(azurite) = Azurite::start_with_tokens() else { return };
-    let (url, ca, posted) = authority();
+    let (url, ca, posted) = authority(None);
     let folder = tempfile::tempdir().expect("a folder");
     let ca_file = folder.path().join("ca.pem");
     std::fs::write(&ca_file, ca).expect("written");
@@ -382,4 +390,39 @@ fn a_service_principal_signs_in_with_a_secret_or_a_certificate_at_an_authority_t
             && told.contains("SSL_CERT_FILE"),
         "{told}"
     );
+}
+
+#[test]
+fn a_directory_that_does_not_answer_or_refuses_is_told_as_that_and_not_as_a_managed_identity() {
+    let Some(azurite) = Azurite::start_with_tokens() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let check = |authority: String, ca: &str| {
+        let ca_file = folder.path().join("ca.pem");
+        std::fs::write(&ca_file, ca).expect("written");
+        let settings = format!(
+            "identity = \"service-principal\"\ntenant = \"{TENANT}\"\nclient_id = \
+            \"app-1\"\nclient_secret = \"p455-canary-secret\"\nca_file = \"{}\"\n",
+            ca_file.display()
+        );
+        let variables = [("AZURE_AUTHORITY_HOST", authority), ("no_proxy", "*".to_owned())];
+        let output = command_with(&["check"], &azurite, None, &settings, &variables);
+        let told = text(&output);
+        assert_eq!(output.status.code(), Some(3), "{told}");
+        assert!(!told.contains("p455-canary") && !told.contains("identity endpoint"), "{told}");
+        told
+    };
+    // With and without what JSON has to escape.
+    let plain = "AADSTS7000215: Invalid secret.";
+    for words in [plain, "AADSTS7000215: Invalid secret.\r\nTrace ID: 1"] {
+        let (url, ca, _) = authority(Some(words));
+        let told = check(url, &ca);
+        assert!(told.contains(plain), "{told}");
+        assert!(told.contains("hint: the directory does not sign us in"), "{told}");
+    }
+    let (_, ca, _) = authority(None);
+    let dead = TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a free port");
+    let told = check(format!("https://localhost:{}", dead.port()), &ca);
+    assert!(told.contains("hint: the place to sign in does not answer"), "{told}");
 }

@@ -371,6 +371,25 @@ fn the_plan_is_as_the_platform_makes_it_unless_said_otherwise() {
 }
 
 #[test]
+fn the_page_takes_away_the_lock_that_the_template_makes() {
+    let (source, page) = (template(), read("docs/deployment.md"));
+    let lock = resource(&source, "landingLock");
+    assert!(lock.contains("scope: landingStorage") && lock.contains("name: 'keep-files'"));
+    assert!(lock.contains("Remove this lock (keep-files)"), "who meets it reads what to do");
+    for (words, output) in [
+        ("az lock delete --name keep-files ", "AZURE_RESOURCE_GROUP string = resourceGroup().name"),
+        (
+            "--resource-name \"$(azd env get-value ",
+            "BLOBFERRY_ACCOUNT string = landingStorage.name",
+        ),
+    ] {
+        let name = output.split(' ').next().expect("a name");
+        assert!(page.contains(words) && page.contains(&format!("azd env get-value {name})")));
+        assert!(source.contains(&format!("\noutput {output}\n")), "{output}");
+    }
+}
+
+#[test]
 fn azd_asks_for_outputs_and_files_that_there_are() {
     let source = template();
     let azd = read("azure.yaml");

@@ -15,7 +15,7 @@ use crate::model::failure::Class;
 use crate::source::file;
 use crate::store::azure::AzureIdentity;
 use crate::store::azure::{
-    Credential, Principal, PrincipalProof, SasTimes, TrustedRoots, Whose, whose,
+    Credential, LACKS_RIGHT, Principal, PrincipalProof, SasTimes, TrustedRoots, Whose, whose,
 };
 use crate::store::contract::{Leased, Store, StoreError, StoreKind};
 use crate::store::holder::Holder;
@@ -425,21 +425,24 @@ impl Steps<'_> {
         let line = CheckLine::failed(step, error)
             .and(&format!("this is needed for {needed_by}"))
             .took(took);
-        let line = match (&self.us, error.kind) {
-            (Some(us), StoreKind::Denied) => {
-                let whom = us.object_id.as_ref().or(us.client_id.as_ref()).or(us.name.as_ref());
-                let whom =
-                    whom.map_or_else(|| "this identity".to_owned(), |whom| format!("`{whom}`"));
-                line.hint(format!(
-                    "assign the role Storage Blob Data Contributor on {} to {whom}; a new \
-                    assignment takes up to ten minutes to work",
-                    self.store.address()
-                ))
-            }
-            _ => line,
-        };
-        lines.tell(line);
+        lines.tell(match self.us.as_ref().and_then(|us| role(us, error, self.store.address())) {
+            Some(hint) => line.hint(hint),
+            None => line,
+        });
     }
+}
+
+/// The role that `us` lacks at `address`, where that is why it was refused: a firewall, a disabled
+/// account or a wrong token is mended by none.
+fn role(us: &Whose, error: &StoreError, address: &str) -> Option<String> {
+    (error.code() == LACKS_RIGHT).then(|| {
+        let whom = us.object_id.as_ref().or(us.client_id.as_ref()).or(us.name.as_ref());
+        let whom = whom.map_or_else(|| "this identity".to_owned(), |whom| format!("`{whom}`"));
+        format!(
+            "assign the role Storage Blob Data Contributor on {address} to {whom}; a new \
+            assignment takes up to ten minutes to work"
+        )
+    })
 }
 
 fn clock(lines: &mut CheckLines, store: &dyn Store) {
@@ -457,4 +460,23 @@ fn clock(lines: &mut CheckLines, store: &dyn Store) {
     } else {
         CheckLine::ok("clock", text)
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identity_is_told_of_a_role_only_where_it_lacks_one() {
+        let us = Whose { object_id: Some("object-1".into()), ..Whose::default() };
+        let hint = |code| {
+            let error = StoreError::new("writing", "b", "store", StoreKind::Denied, "no");
+            role(&us, &error.with_code(code), "https://a/c")
+        };
+        let told = hint(LACKS_RIGHT).expect("a role is lacking");
+        assert!(told.contains("on https://a/c to `object-1`"), "{told}");
+        for code in ["AuthorizationFailure", "AccountIsDisabled", "InvalidAuthenticationInfo", ""] {
+            assert_eq!(hint(code), None, "{code}");
+        }
+    }
 }

@@ -41,6 +41,18 @@ pub(crate) fn fail_under(
     condition: &Condition,
     error: &azure_core::Error,
 ) -> StoreError {
+    fail_by(&[], op, name, address, condition, error)
+}
+
+/// As [`fail_under`], where refusals that stand in `own` mean what they mean there.
+pub(super) fn fail_by(
+    own: &[StoreRefusal],
+    op: &'static str,
+    name: &str,
+    address: &str,
+    condition: &Condition,
+    error: &azure_core::Error,
+) -> StoreError {
     match error.kind() {
         ErrorKind::HttpResponse { status, error_code, raw_response } => {
             let response = raw_response.as_deref();
@@ -50,16 +62,17 @@ pub(crate) fn fail_under(
                 .filter(|code| !code.bytes().all(|b| b.is_ascii_digit()))
                 .unwrap_or_default();
             let status = u16::from(*status);
-            let refusal = refusals::of(status, code);
+            let refusal = refusals::of(own, status, code);
             let wait = response.and_then(|response| asked_to_wait(response.headers()));
             let error = StoreError::new(
                 op,
                 name,
                 address,
                 refusal.kind,
-                told(status, code, &refusal, response),
+                refusal_text(status, code, &refusal, response),
             )
             .after(wait)
+            .with_code(refusal.code)
             .with_hint(if is_for_the_clock(code, response) {
                 SET_CLOCK
             } else {
@@ -103,7 +116,13 @@ pub(crate) fn fail_under(
     }
 }
 
-fn told(status: u16, code: &str, refusal: &StoreRefusal, response: Option<&RawResponse>) -> String {
+/// What a refusal is told as: status, code, the store's own words.
+fn refusal_text(
+    status: u16,
+    code: &str,
+    refusal: &StoreRefusal,
+    response: Option<&RawResponse>,
+) -> String {
     let headers = response.map(RawResponse::headers);
     let header = |name: &'static str| {
         headers.and_then(|headers| headers.get_optional_str(&HeaderName::from_static(name)))
@@ -224,54 +243,80 @@ pub(super) fn asked_to_wait(headers: &Headers) -> Option<Duration> {
     })
 }
 
-/// What to do where there is no token, by how far the question for one came.
-fn to_check_of_token(error: &azure_core::Error) -> &'static str {
-    let mut next = error.source();
-    while let Some(cause) = next {
-        if let Some(inner) = cause.downcast_ref::<azure_core::Error>() {
-            match inner.kind() {
-                ErrorKind::Connection | ErrorKind::Io => {
-                    return "no identity endpoint answers here. A managed identity exists only in \
-                            Azure, and only where it is switched on; elsewhere set `identity = \
-                            \"cli\"` after `az login`, or a `connection_string`";
-                }
-                ErrorKind::HttpResponse { status, .. } if u16::from(*status) < 429 => {
-                    return "the identity endpoint has no token for us: is the identity assigned to \
-                        this app, is `client_id` right?";
-                }
-                ErrorKind::HttpResponse { .. } => {
-                    return "the place that gives tokens is in trouble itself, and the next run \
-                            asks again; where that goes on, restart the app or see the platform's \
-                            health";
-                }
-                _ => {}
-            }
-        }
-        next = cause.source();
-    }
-    if error.to_string().contains("AzureCliCredential") {
-        return "install the Azure CLI and run `az login` as the user that runs this; a machine \
-                that nobody logs in at needs another `identity`";
-    }
-    "check `identity` and `client_id`"
+/// What a question for a token met, as far as it got: no connection, an answer, or what makes no
+/// sense as one.
+fn met(error: &azure_core::Error) -> Option<&ErrorKind> {
+    use ErrorKind::{Connection, DataConversion, HttpResponse, Io};
+    std::iter::successors(error.source(), |cause| (*cause).source())
+        .filter_map(|cause| cause.downcast_ref::<azure_core::Error>())
+        .map(azure_core::Error::kind)
+        .find(|kind| matches!(kind, Connection | Io | DataConversion | HttpResponse { .. }))
 }
 
-/// Whether what kept us from a token may pass by itself.
-pub(super) fn passing(error: &azure_core::Error) -> bool {
-    let mut next = error.source();
-    while let Some(cause) = next {
-        if let Some(inner) = cause.downcast_ref::<azure_core::Error>() {
-            match inner.kind() {
-                ErrorKind::Connection | ErrorKind::Io => return true,
-                ErrorKind::HttpResponse { status, .. } => {
-                    return matches!(u16::from(*status), 408 | 429 | 500..);
-                }
-                _ => {}
-            }
+/// How an error begins of an application, which signs in at a directory: azure_identity puts the
+/// credential's name first, as `ClientSecretCredential`, `ClientAssertionCredential`.
+const OF_APPLICATIONS: [&str; 2] = ["Client", "WorkloadIdentityCredential"];
+
+/// How the codes of a directory begin. azure_identity cannot read an answer of a directory whose
+/// words have an escape in them, and quotes them where it says so.
+const OF_DIRECTORY: &str = "AADSTS";
+
+/// What to do where there is no token, by who asked for one and how far that came.
+pub(super) fn to_check_of_token(error: &azure_core::Error) -> &'static str {
+    let text = error.to_string();
+    let signs_in = OF_APPLICATIONS.iter().any(|name| text.starts_with(name));
+    match met(error) {
+        _ if text.contains("AzureCliCredential") => {
+            "install the Azure CLI and run `az login` as the user that runs this; a machine that \
+            nobody logs in at needs another `identity`"
         }
-        next = cause.source();
+        Some(ErrorKind::Connection | ErrorKind::Io) if signs_in => {
+            "the place to sign in does not answer: see that this machine reaches \
+            login.microsoftonline.com (or what `AZURE_AUTHORITY_HOST` names), if need be by \
+            HTTPS_PROXY"
+        }
+        Some(ErrorKind::Connection | ErrorKind::Io) => {
+            "no identity endpoint answers here. A managed identity exists only in Azure, and only \
+            where it is switched on; elsewhere set `identity = \"cli\"` after `az login`, or, for \
+            storage, a `connection_string`"
+        }
+        Some(ErrorKind::DataConversion) if !text.contains(OF_DIRECTORY) => {
+            "what answers is not the place that gives tokens: is a proxy in between?"
+        }
+        Some(ErrorKind::HttpResponse { status, .. }) if passes(u16::from(*status)) => {
+            "the place that gives tokens is in trouble itself, and the next run asks again; where \
+            that goes on, restart the app or see the platform's health"
+        }
+        Some(_) if signs_in => {
+            "the directory does not sign us in, for the reason that its code (AADSTS…) tells: \
+            mostly a secret or certificate that has run out, a wrong `tenant` or `client_id`, or \
+            a federated credential that names another issuer or subject"
+        }
+        Some(_) => {
+            "the identity endpoint has no token for us: is the identity assigned to this app, is \
+            `client_id` right?"
+        }
+        None => "check `identity` and `client_id`",
     }
-    false
+}
+
+/// Whether an answer of this status, to a question for a token, may be another one soon. 404 of a
+/// virtual machine's endpoint is none of them: the library has asked it for 72 s by then.
+fn passes(status: u16) -> bool {
+    matches!(status, 408 | 410 | 429 | 500..)
+}
+
+/// Whether what kept us from a token may pass by itself. What makes no sense is the page of
+/// something in between, unless a directory wrote it or the Azure CLI.
+pub(super) fn passing(error: &azure_core::Error) -> bool {
+    match met(error) {
+        Some(ErrorKind::HttpResponse { status, .. }) => passes(u16::from(*status)),
+        Some(ErrorKind::DataConversion) => {
+            let text = error.to_string();
+            !text.contains(OF_DIRECTORY) && !text.contains("AzureCliCredential")
+        }
+        met => met.is_some(),
+    }
 }
 
 /// Whether the other end showed a certificate that is not trusted. It will not show another one
@@ -356,29 +401,6 @@ mod tests {
     }
 
     #[test]
-    fn codes_become_kinds() {
-        for (status, code, kind) in [
-            (409, "BlobAlreadyExists", StoreKind::Condition),
-            (412, "ConditionNotMet", StoreKind::Condition),
-            (403, "UnauthorizedBlobOverwrite", StoreKind::Denied),
-            (409, "BlobImmutableDueToPolicy", StoreKind::Rejected),
-            (400, "InvalidBlockList", StoreKind::Condition),
-            (404, "ContainerNotFound", StoreKind::NoContainer),
-            (409, "ContainerBeingDeleted", StoreKind::Unavailable),
-            (401, "InvalidAuthenticationInfo", StoreKind::Denied),
-            (403, "AuthorizationFailure", StoreKind::Denied),
-            (403, "", StoreKind::Denied),
-            (503, "ServerBusy", StoreKind::Unavailable),
-            (429, "TooManyRequests", StoreKind::Unavailable),
-            (302, "", StoreKind::Unavailable),
-            (400, "Md5Mismatch", StoreKind::Corrupted),
-            (400, "InvalidMetadata", StoreKind::Rejected),
-        ] {
-            assert_eq!(refusals::of(status, code).kind, kind, "{status} {code}");
-        }
-    }
-
-    #[test]
     fn a_refusal_says_what_to_check() {
         let body = "<?xml?><Error><Code>AuthorizationFailure</Code><Message>Not \
             authorized.\nRequestId:1\nTime:2</Message></Error>";
@@ -413,8 +435,8 @@ mod tests {
         let told = answer(403, &[], "<html>blocked</html>");
         assert!(told.contains("not from storage itself"), "{told}");
         assert!(!told.contains("the SAS"), "{told}");
-        assert!(refusals::of(403, "").hint.contains("web filter"));
-        assert!(refusals::of(502, "").hint.is_empty());
+        let hint = |status| refusals::of(&[], status, "").hint;
+        assert!(hint(403).contains("web filter") && hint(502).is_empty());
     }
 
     #[test]
@@ -443,20 +465,25 @@ mod tests {
 
     #[test]
     fn an_identity_endpoint_that_is_down_may_come_back() {
-        let kind = |status: u16| {
-            let inner = ErrorKind::HttpResponse {
-                status: status.into(),
-                error_code: None,
-                raw_response: None,
-            }
-            .into_error();
-            fail("writing", "b", "store", &azure_core::Error::new(ErrorKind::Credential, inner))
-                .kind
+        let kind_for = |text: &str, inner: ErrorKind| {
+            let (kind, text) = (ErrorKind::Credential, text.to_owned());
+            let error = azure_core::Error::with_error(kind, inner.into_error(), text);
+            fail("writing", "b", "store", &error).kind
         };
-        assert_eq!(
-            (kind(503), kind(429), kind(400)),
-            (StoreKind::Unavailable, StoreKind::Unavailable, StoreKind::Denied)
-        );
+        let kind = |status: u16| {
+            let (status, error_code, raw_response) = (status.into(), None, None);
+            kind_for("", ErrorKind::HttpResponse { status, error_code, raw_response })
+        };
+        assert_eq!([503, 429, 410, 408].map(kind), [StoreKind::Unavailable; 4]);
+        assert_eq!([400, 401, 404].map(kind), [StoreKind::Denied; 3]);
+        // A proxy's page in place of a token, and what is none.
+        for (text, kind) in [
+            ("ClientSecretCredential", StoreKind::Unavailable),
+            ("ClientSecretCredential: \"AADSTS7000215: no\"", StoreKind::Denied),
+            ("AzureCliCredential", StoreKind::Denied),
+        ] {
+            assert_eq!(kind_for(text, ErrorKind::DataConversion), kind, "{text}");
+        }
     }
 
     #[test]

@@ -14,14 +14,51 @@ use azure_storage_queue::{QueueClient, QueueClientOptions};
 
 use super::client::{Log, signing, transport};
 use super::conditions::code_of;
-use super::failure::fail;
+use super::failure::fail_by;
+use super::refusals::{LACKS_RIGHT, RetryRule, StoreRefusal, row};
 use super::settings::{Credential, Timeouts, TrustedRoots};
 use crate::model::BoxError;
-use crate::store::contract::{StoreError, StoreKind};
+use crate::store::contract::{Condition, StoreError, StoreKind};
 use crate::store::queue::{GivenUp, MAX_MESSAGE_BYTES, POISON, Queue};
 
 /// The most messages that the service hands out at once.
 const AT_ONCE: i32 = 32;
+
+const SAS: &str = "check the SAS's services and resource types (for a queue it needs `ss=q`, \
+    `srt=co`)";
+const SAS_ANEW: &str = "make a SAS with `ss=q`, `srt=co` and the permissions racup (read, add, \
+    create, update, process)";
+
+/// What means something else of a queue than of a container. Sources: "Create an account SAS", its
+/// table of operations; "Azure built-in roles for Storage".
+const OF_QUEUES: &[StoreRefusal] = &{
+    use RetryRule::Never;
+    use StoreKind::Denied;
+    [
+        row(
+            LACKS_RIGHT,
+            Denied,
+            Never,
+            "check that the identity has the role Storage Queue Data Contributor, or that the SAS \
+            has the permissions racup",
+            "give the identity the role Storage Queue Data Contributor on the queue's account (a \
+            new role takes some minutes to count), or make a SAS with `ss=q`, `srt=co` and the \
+            permissions racup (read, add, create, update, process)",
+        ),
+        row("AuthorizationServiceMismatch", Denied, Never, SAS, SAS_ANEW),
+        row("AuthorizationResourceTypeMismatch", Denied, Never, SAS, SAS_ANEW),
+        row(
+            "AuthorizationFailure",
+            Denied,
+            Never,
+            "check the account's network rules (firewall, private endpoint), the SAS's services \
+            and resource types (for a queue it needs `ss=q`, `srt=co`), the key",
+            "see whether the firewall of the queue's account lets this machine's network through \
+            (its address, its subnet or a private endpoint); if it does, see that the key or SAS \
+            is the account's own, whole, and meant for queues",
+        ),
+    ]
+};
 
 /// A queue and its `-poison`. Each call is one try.
 pub struct AzureQueue {
@@ -81,7 +118,7 @@ impl AzureQueue {
     }
 
     fn failed(&self, op: &'static str, error: &azure_core::Error) -> StoreError {
-        fail(op, &self.name, &self.address, error)
+        fail_by(OF_QUEUES, op, &self.name, &self.address, &Condition::Always, error)
     }
 }
 
@@ -206,7 +243,43 @@ impl Queue for AzureQueue {
 
 #[cfg(test)]
 mod tests {
+    use azure_core::error::ErrorKind;
+
     use super::*;
+    use crate::model::chain;
+    use crate::model::failure::Failure;
+
+    /// What is told of a queue where the service answers with this code.
+    fn refused(status: u16, code: &str) -> StoreError {
+        let error_code = Some(code.to_owned());
+        let kind =
+            ErrorKind::HttpResponse { status: status.into(), error_code, raw_response: None };
+        let condition = Condition::Always;
+        fail_by(OF_QUEUES, "sending a message to", "q", "queues", &condition, &kind.into_error())
+    }
+
+    #[test]
+    fn a_queue_asks_for_the_role_and_the_signature_of_queues() {
+        for own in OF_QUEUES {
+            let error = refused(403, own.code);
+            let told = format!("{} / {}", chain(&error), error.hint());
+            assert!(told.contains("ss=q") && !told.to_lowercase().contains("blob"), "{told}");
+            assert_eq!((error.kind, error.code()), (StoreKind::Denied, own.code));
+        }
+        let lacking = refused(403, LACKS_RIGHT);
+        for told in [chain(&lacking), lacking.hint().to_owned()] {
+            assert!(told.contains("Storage Queue Data Contributor"), "{told}");
+        }
+        // What blobs and queues have in common stands in the one table.
+        assert!(refused(403, "AccountIsDisabled").hint().contains("enable the account"));
+    }
+
+    #[test]
+    fn a_queue_that_is_being_deleted_can_be_made_again_soon() {
+        let error = refused(409, "QueueBeingDeleted");
+        assert!(error.kind == StoreKind::Unavailable && error.is_transient());
+        assert!(error.hint().contains("half a minute"), "{}", error.hint());
+    }
 
     #[test]
     fn a_queues_name_leaves_room_for_its_poison() {

@@ -21,6 +21,9 @@ pub(crate) enum RetryRule {
     Never,
 }
 
+/// A caller that is known and lacks the right for what it asks: a role, or a letter of its SAS.
+pub(crate) const LACKS_RIGHT: &str = "AuthorizationPermissionMismatch";
+
 /// A row of the table.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StoreRefusal {
@@ -38,7 +41,7 @@ pub(crate) struct StoreRefusal {
     pub hint: &'static str,
 }
 
-const fn row(
+pub(super) const fn row(
     code: &'static str,
     kind: StoreKind,
     again: RetryRule,
@@ -87,6 +90,14 @@ const BUSY: &str = "storage asks for fewer requests; the next run takes up the r
     stays, lower `limits.transfers`, or use an account that others do not keep busy";
 const DELETED: &str = "somebody deletes the container at this moment: it can be made again half a \
     minute after that, and its blobs are gone unless soft delete keeps them";
+const QUEUE_DELETED: &str = "somebody deletes the queue at this moment: it can be made again about \
+    half a minute after that";
+const NO_TIER: &str = "the account does not have this tier: `archive` needs an account with LRS or \
+    GRS (not ZRS, GZRS), and premium block blob accounts have no tiers: name another `tier`, or \
+    use another account";
+const BLOCKS: &str = "most likely blocks of tries that broke off: Azure keeps up to 100,000 of a \
+    name and drops them a week after the last one; see why the file breaks off; a small blob \
+    written under this name and removed again drops them at once";
 const LIMIT: &str = "a limit of the service is reached: move blobs or load to another account, or \
     ask Azure to raise it";
 
@@ -131,7 +142,7 @@ pub(crate) const REFUSALS: &[StoreRefusal] = &{
             OVERWRITE,
         ),
         row(
-            "AuthorizationPermissionMismatch",
+            LACKS_RIGHT,
             Denied,
             Never,
             "check that the identity has the role Storage Blob Data Contributor, or that the SAS \
@@ -218,7 +229,7 @@ pub(crate) const REFUSALS: &[StoreRefusal] = &{
             again",
         ),
         row("BlobTierInadequateForContentLength", Rejected, Never, "", LIMIT),
-        row("BlobAccessTierNotSupportedForAccountType", Rejected, Never, "", UNSUPPORTED),
+        row("BlobAccessTierNotSupportedForAccountType", Rejected, Never, "", NO_TIER),
         // Encryption.
         taken("BlobUsesCustomerSpecifiedEncryption", Rejected, Never, "", SCOPE),
         taken("BlobCustomerSpecifiedEncryptionMismatch", Rejected, Never, "", SCOPE),
@@ -233,7 +244,8 @@ pub(crate) const REFUSALS: &[StoreRefusal] = &{
         row("KeyVaultVaultNotFound", Rejected, Never, "", VAULT),
         row("KeyVaultUnwrapFailure", Rejected, Never, "", VAULT),
         // Limits that time or somebody has to lift.
-        row("BlockCountExceedsLimit", Rejected, Never, "", LIMIT),
+        row("BlockCountExceedsLimit", Rejected, Never, "", BLOCKS),
+        row("RequestEntityTooLargeBlockCountExceedsLimit", Rejected, Never, "", BLOCKS),
         row("BlockListTooLong", Rejected, Never, "", LIMIT),
         row("RequestBodyTooLarge", Rejected, Never, "", LIMIT),
         row("AccountSizeLimitExceeded", Rejected, Later, "", LIMIT),
@@ -254,6 +266,7 @@ pub(crate) const REFUSALS: &[StoreRefusal] = &{
         row("PendingCopyOperation", Unavailable, Soon, "", ""),
         row("ContainerBeingDeleted", Unavailable, Soon, "", DELETED),
         row("ContainerBeingDisabled", Unavailable, Soon, "", DELETED),
+        row("QueueBeingDeleted", Unavailable, Soon, "", QUEUE_DELETED),
         // The container.
         row("ContainerNotFound", NoContainer, Never, "", ""),
         row("ContainerDisabled", NoContainer, Never, "", ""),
@@ -337,9 +350,10 @@ const BETWEEN: &str = "something between this machine and storage answers in its
 const CHECK_CREDENTIAL: &str =
     "check the key, the SAS's expiry and signature, or the identity's role";
 
-/// The row of `code`; of a code that stands in none, what its status says.
-pub fn of(status: u16, code: &str) -> StoreRefusal {
-    if let Some(known) = REFUSALS.iter().find(|row| row.code == code) {
+/// The row of `code`, in `own` before the table; of a code that stands in none, what its status
+/// says.
+pub fn of(own: &[StoreRefusal], status: u16, code: &str) -> StoreRefusal {
+    if let Some(known) = own.iter().chain(REFUSALS).find(|row| row.code == code) {
         return *known;
     }
     let (kind, again) = match (code, status) {
@@ -389,6 +403,29 @@ mod tests {
     }
 
     #[test]
+    fn codes_become_kinds() {
+        for (status, code, kind) in [
+            (409, "BlobAlreadyExists", StoreKind::Condition),
+            (412, "ConditionNotMet", StoreKind::Condition),
+            (403, "UnauthorizedBlobOverwrite", StoreKind::Denied),
+            (409, "BlobImmutableDueToPolicy", StoreKind::Rejected),
+            (400, "InvalidBlockList", StoreKind::Condition),
+            (404, "ContainerNotFound", StoreKind::NoContainer),
+            (409, "ContainerBeingDeleted", StoreKind::Unavailable),
+            (401, "InvalidAuthenticationInfo", StoreKind::Denied),
+            (403, "AuthorizationFailure", StoreKind::Denied),
+            (403, "", StoreKind::Denied),
+            (503, "ServerBusy", StoreKind::Unavailable),
+            (429, "TooManyRequests", StoreKind::Unavailable),
+            (302, "", StoreKind::Unavailable),
+            (400, "Md5Mismatch", StoreKind::Corrupted),
+            (400, "InvalidMetadata", StoreKind::Rejected),
+        ] {
+            assert_eq!(of(&[], status, code).kind, kind, "{status} {code}");
+        }
+    }
+
+    #[test]
     fn a_policy_a_right_or_a_limit_is_no_race() {
         for code in [
             "BlobImmutableDueToPolicy",
@@ -397,8 +434,17 @@ mod tests {
             "BlobArchived",
             "PathConflict",
         ] {
-            let refusal = of(409, code);
+            let refusal = of(&[], 409, code);
             assert!(refusal.kind != StoreKind::Condition && !refusal.hint.is_empty(), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_tier_that_is_not_there_and_blocks_without_end_say_what_to_change() {
+        let hint = |code| of(&[], 409, code).hint;
+        assert!(hint("BlobAccessTierNotSupportedForAccountType").contains("another `tier`"));
+        for code in ["BlockCountExceedsLimit", "RequestEntityTooLargeBlockCountExceedsLimit"] {
+            assert!(hint(code).contains("tries that broke off"), "{code}");
         }
     }
 }

@@ -12,7 +12,7 @@ use azure_security_keyvault_secrets::{SecretClient, SecretClientOptions};
 use serde_json::Value;
 
 use super::client;
-use super::failure::{asked_to_wait, causes, is_untrusted, passing};
+use super::failure::{asked_to_wait, causes, is_untrusted, passing, to_check_of_token};
 use super::settings::{Timeouts, TrustedRoots};
 use crate::model::failure::{Class, Failure};
 use crate::model::{BoxError, Secret, printable};
@@ -93,9 +93,9 @@ const NETWORK: &str = "the vault's network rules do not let this machine in";
 const DISABLED: &str = "enable the secret, or name another version";
 const NAMES: &str = "check the vault's and the secret's name";
 const TENANT: &str = "the token is not taken: is the identity of the vault's directory?";
-const IDENTITY: &str = "check `identity` and `client_id` of `[keyvault]`, or of `[destination]` \
-    where there is no such table: a managed identity exists only in Azure, and only where it is \
-    switched on; elsewhere `identity = \"cli\"` is whoever called `az login`";
+/// Where the settings stand that a hint about tokens names.
+const IDENTITY: &str = "(`[keyvault]` says who asks, and `[destination]` where there is no such \
+    table)";
 const INTERCEPTED: &str = "the certificate is of an authority that this machine does not trust, as \
     where a firewall or proxy opens TLS: name that authority in `keyvault.ca_file`, or in the \
     environment's SSL_CERT_FILE";
@@ -139,7 +139,8 @@ impl VaultError {
             }
             ErrorKind::Credential => {
                 let text = told(format!("for which there is no token: {}", causes(error)));
-                Self::new(Class::Config, &text, IDENTITY, passing(error))
+                let hint = format!("{} {IDENTITY}", to_check_of_token(error));
+                Self::new(Class::Config, &text, &hint, passing(error))
             }
             ErrorKind::Connection | ErrorKind::Io => {
                 let text = told(format!("whose vault cannot be reached: {}", causes(error)));
@@ -183,6 +184,44 @@ impl VaultError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_gets_no_token_is_told_what_to_do_by_the_way_it_asks() {
+        let applications = [
+            "ClientSecretCredential",
+            "ClientAssertionCredential",
+            "ClientCertificateCredential",
+            "WorkloadIdentityCredential",
+        ];
+        let managed = ["ManagedIdentityCredential"];
+        let status = |status: u16| {
+            let (error_code, raw_response) = (None, None);
+            ErrorKind::HttpResponse { status: status.into(), error_code, raw_response }
+        };
+        for (credentials, inner, words, is_transient) in [
+            (&applications[..], ErrorKind::Connection, "login.microsoftonline.com", true),
+            (&applications[..], ErrorKind::Io, "HTTPS_PROXY", true),
+            (&applications[..], status(401), "AADSTS", false),
+            (&applications[..], status(503), "in trouble itself", true),
+            (&applications[..], ErrorKind::DataConversion, "is a proxy in between?", true),
+            (&managed[..], ErrorKind::Connection, "no identity endpoint answers here", true),
+            (&managed[..], status(400), "is the identity assigned to this app", false),
+            (&managed[..], status(410), "in trouble itself", true),
+            (&managed[..], ErrorKind::Other, "check `identity`", false),
+            (&["AzureCliCredential"][..], ErrorKind::DataConversion, "az login", false),
+        ] {
+            for name in credentials {
+                // As azure_identity writes it.
+                let text = format!("{name} authentication failed. Why.");
+                let inner = inner.clone().into_error();
+                let error = VaultError::of(&Error::with_error(ErrorKind::Credential, inner, text));
+                let told = error.to_string();
+                assert!(told.contains(words) && told.contains("`[keyvault]`"), "{told}");
+                assert_eq!(error.is_transient, is_transient, "{told}");
+                assert!(credentials.len() == 1 || !told.contains("endpoint"), "{told}");
+            }
+        }
+    }
 
     #[test]
     fn an_answer_of_a_vault_is_told_with_its_code_and_what_to_do() {
