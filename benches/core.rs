@@ -190,7 +190,7 @@ fn plan_of_a_million_files(bencher: Bencher<'_, '_>) {
     let markers = HashSet::new();
     let rules = Rules {
         wanted: &|path| path.as_bytes().ends_with(b".csv"),
-        left_out: &|_, _| None,
+        skipped_by_time_or_size: &|_, _| None,
         in_progress: &|path| path.as_bytes().ends_with(b".part"),
         again: &|_| false,
         marker: None,

@@ -132,7 +132,7 @@ async fn plan(store: &Arc<Counting>, n: u64, new: u64) -> Result<()> {
     let markers = HashSet::new();
     let rules = Rules {
         wanted: &|_| true,
-        left_out: &|_, _| None,
+        skipped_by_time_or_size: &|_, _| None,
         in_progress: &|_| false,
         again: &|_| false,
         marker: None,

@@ -21,22 +21,22 @@ macro_rules! failpoint {
     ($name:literal, $error:expr) => {};
 }
 
-/// Whether a test wants this step left out, to prove that its absence is noticed.
+/// Whether a test plays the program without this safeguard, to prove that its absence is noticed.
 #[cfg(feature = "testing")]
-macro_rules! left_out {
+macro_rules! safeguard_off {
     ($step:literal) => {
         $crate::failpoint::is_left_out($step)
     };
 }
 #[cfg(not(feature = "testing"))]
-macro_rules! left_out {
+macro_rules! safeguard_off {
     ($step:literal) => {
         false
     };
 }
 
 pub(crate) use failpoint;
-pub(crate) use left_out;
+pub(crate) use safeguard_off;
 
 #[cfg(feature = "testing")]
 pub use switched_on::{

@@ -14,7 +14,7 @@
 //! verify sum   rules
 //! COMMIT       store
 //! record       ledger
-//! post-action  source
+//! after-action  source
 //! ```
 //!
 //! Nothing is visible before the commit; nothing is recorded before it; nothing is deleted at

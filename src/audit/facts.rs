@@ -23,7 +23,7 @@ pub(crate) struct NamedReport {
 /// What the runs of a source came to.
 #[derive(Debug, Default)]
 pub(crate) struct EndedRuns {
-    /// EndedRuns that did all that they began.
+    /// Runs that did all that they began.
     pub sound: HashSet<String>,
     /// The first run that has a report.
     pub first: Option<String>,

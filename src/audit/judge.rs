@@ -80,7 +80,7 @@ impl Judge {
     ) -> Self {
         Self {
             source: naming.source.clone(),
-            prefix: naming.beginning().0,
+            prefix: naming.beginning().text,
             naming,
             versions,
             succession: false,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use crate::model::RemotePath;
-use crate::rules::naming::Layout;
+use crate::rules::naming::{Layout, NameStart};
 use crate::rules::patterns::Patterns;
 use crate::settings::SettingError;
 use crate::transfer::settings::{After, Source};
@@ -106,7 +106,7 @@ fn names_apart_in(
         .iter()
         .filter(|source| source.destination == *destination)
         .map(|source| {
-            let (text, whole) = source.naming.beginning();
+            let NameStart { text, is_whole_name: whole } = source.naming.beginning();
             (text, whole, source)
         })
         .collect();

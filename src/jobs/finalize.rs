@@ -10,9 +10,9 @@ use super::message::PieceId;
 use super::names::{JobFolder, JobKind};
 use super::pass_store::{PassStore, never};
 use super::piece::{PiecePlan, SCHEMA};
-use super::progress::PassProgress;
+use super::progress::{PassProgress, PieceParts};
 use super::twin_folders::TwinsHeard;
-use crate::failpoint::{failpoint, left_out};
+use crate::failpoint::{failpoint, safeguard_off};
 use crate::history::{name_index, source_index};
 use crate::ledger::{self, Ledger};
 use crate::pass::{judging, late};
@@ -29,8 +29,8 @@ pub(crate) async fn close_if_done(
     folder: &JobFolder,
     state: &PassProgress,
 ) -> Result<Option<SourceReport>, WorkError> {
-    let (done, missing) = state.parts(plan.pieces);
-    if !missing.is_empty() && !left_out!("all-results") {
+    let PieceParts { done, missing } = state.parts(plan.pieces);
+    if !missing.is_empty() && !safeguard_off!("all-results") {
         return Ok(None);
     }
     let mut report = plan.surveyed.clone();
@@ -132,7 +132,7 @@ async fn over_limit(
     last: Option<&PieceId>,
     report: &mut SourceReport,
 ) -> Result<(), WorkError> {
-    if left_out!("limit-in-pieces") {
+    if safeguard_off!("limit-in-pieces") {
         return Ok(());
     }
     let (source, since) = (&pass_store.source, plan.over_limit_since);

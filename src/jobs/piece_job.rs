@@ -20,6 +20,7 @@ use crate::pass::destination;
 use crate::pass::lease::{self, LeaseGuard};
 use crate::pass::steps;
 use crate::report::SourceReport;
+use crate::store::contract::Leased;
 use crate::store::holder::Holder;
 use crate::transfer::context::Pass;
 use crate::transfer::settings::Source;
@@ -122,7 +123,9 @@ impl<'a> PieceJob<'a> {
     ) -> Result<Option<LeaseGuard>, WorkError> {
         let run = &self.pass_store.run;
         let blob = self.folder.blob(JobKind::Lease(self.id));
-        let Ok(lease) = lease::ask(run, &blob, &Holder::new(who)).await? else { return Ok(None) };
+        let Leased::Held(lease) = lease::ask(run, &blob, &Holder::new(who)).await? else {
+            return Ok(None);
+        };
         let what = format!("piece {} of pass {}", self.id, self.plan.pass);
         Ok(Some(LeaseGuard::keep_until(&run.leases, lease, what, early, lost.clone())))
     }

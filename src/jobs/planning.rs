@@ -17,7 +17,7 @@ use super::outcome::Came;
 use super::pass_store::{PassStore, metadata};
 use super::piece::{Header, Item, PiecePlan, SCHEMA, to_bytes};
 use super::twin_folders::TwinFolders;
-use crate::failpoint::{failpoint, left_out};
+use crate::failpoint::{failpoint, safeguard_off};
 use crate::history::run_id::run_id;
 use crate::ledger::{BlobPlace, OpenPass};
 use crate::model::number_of;
@@ -131,7 +131,7 @@ async fn with_work(
         let known = alike::uncompared(pass, &file.path, known);
         steps::note(&mut report, pass.ledger.ingested(&file, &known, 0, 0).await);
     }
-    steps::finish_after(pass, std::mem::take(&mut survey.after), &mut report).await;
+    steps::finish_after_actions(pass, std::mem::take(&mut survey.after), &mut report).await;
     std::mem::take(&mut survey.still_shown).forget_others(pass, &mut report).await;
     leave_all(pass, &mut report).await;
     let of_pieces = alike_of_pieces(pass, &survey);
@@ -198,7 +198,7 @@ async fn cut_all(
     }
     let item = |transfer: Transfer| {
         let path = &transfer.file.path;
-        let seen = pass.ledger.seen(path).filter(|_| !left_out!("sightings-in-pieces"));
+        let seen = pass.ledger.seen(path).filter(|_| !safeguard_off!("sightings-in-pieces"));
         let alike = others.get(path).cloned();
         Item { transfer, interrupted: 0, seen, alike }
     };

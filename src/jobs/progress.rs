@@ -63,7 +63,7 @@ impl JobCounts {
 
 /// A sign of life, or a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sign {
+pub struct PieceSign {
     /// When.
     pub at: Option<OffsetDateTime>,
     /// How far it had come.
@@ -72,13 +72,23 @@ pub struct Sign {
     pub rest: bool,
 }
 
+/// The parts of the pieces of a pass. A piece whose worker ran out of time hands a rest on, which
+/// is its next part.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PieceParts {
+    /// Those with a result.
+    pub done: Vec<PieceId>,
+    /// Those that are waited for, at most one of each piece.
+    pub missing: Vec<PieceId>,
+}
+
 /// How a pass stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PassProgress {
     /// Pieces that workers are or were at.
-    pub beats: BTreeMap<PieceId, Sign>,
+    pub beats: BTreeMap<PieceId, PieceSign>,
     /// Pieces that are done.
-    pub results: BTreeMap<PieceId, Sign>,
+    pub results: BTreeMap<PieceId, PieceSign>,
     /// All blobs of the pass.
     pub blobs: Vec<BlobName>,
 }
@@ -94,7 +104,7 @@ impl PassProgress {
     fn take(&mut self, folder: &JobFolder, info: &BlobInfo) {
         let at = info.metadata.get(AT).and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
         let rest = info.metadata.get(REST).is_some_and(|rest| rest == "1");
-        let sign = Sign { at, counts: JobCounts::of(info), rest };
+        let sign = PieceSign { at, counts: JobCounts::of(info), rest };
         match folder.kind(&info.name) {
             Some(JobKind::Beat(id)) => drop(self.beats.insert(id, sign)),
             Some(JobKind::Result(id)) => drop(self.results.insert(id, sign)),
@@ -118,13 +128,13 @@ impl PassProgress {
         self.at_work().filter(move |id| self.beats[id].at.is_some_and(|at| now - at > DEAD))
     }
 
-    /// Which piece a worker looks after whose lane, one of `lanes`, has come to its end: the first
-    /// one takes the first piece that another lane has come to, the second one the second. Where
-    /// more lanes have ended than go on, no more need be looked after. Whether somebody has begun
-    /// such a piece is of no matter: a worker may die with its message before that.
-    pub(crate) fn looked_after(&self, lanes: u32, pieces: u32) -> Option<PieceId> {
+    /// Which piece the worker watches whose lane has just ended. Each lane that goes on has a
+    /// current piece: its first one without a result. The k-th lane to end watches the k-th of
+    /// these, by number; `None` if fewer lanes go on than have ended. The piece need not have been
+    /// begun: a worker may have died with its message before its first beat.
+    pub(crate) fn to_watch(&self, lanes: u32, pieces: u32) -> Option<PieceId> {
         let mut others: BTreeMap<u32, PieceId> = BTreeMap::new();
-        for id in self.parts(pieces).1 {
+        for id in self.parts(pieces).missing {
             others.entry(id.number % lanes.max(1)).or_insert(id);
         }
         let ended = (lanes as usize).saturating_sub(others.len());
@@ -133,17 +143,16 @@ impl PassProgress {
         others.get(ended.checked_sub(1)?).copied()
     }
 
-    /// Every part of each of `pieces` pieces: those with results, and the one that each waits for,
-    /// if it does.
-    pub fn parts(&self, pieces: u32) -> (Vec<PieceId>, Vec<PieceId>) {
-        let (mut done, mut missing) = (Vec::new(), Vec::new());
+    /// The parts of all `pieces` pieces.
+    pub fn parts(&self, pieces: u32) -> PieceParts {
+        let mut parts = PieceParts::default();
         for number in 0..pieces {
             let mut id = PieceId::first(number);
             loop {
                 match self.results.get(&id) {
-                    None => missing.push(id),
+                    None => parts.missing.push(id),
                     Some(sign) => {
-                        done.push(id);
+                        parts.done.push(id);
                         if sign.rest {
                             id = id.rest();
                             continue;
@@ -153,7 +162,7 @@ impl PassProgress {
                 break;
             }
         }
-        (done, missing)
+        parts
     }
 
     /// When it was last heard of.
@@ -184,26 +193,35 @@ mod tests {
 
     #[test]
     fn a_pass_is_over_when_every_part_has_a_result() {
-        let sign =
-            |rest| Sign { at: None, counts: JobCounts { files: 1, ..JobCounts::default() }, rest };
+        let sign = |rest| PieceSign {
+            at: None,
+            counts: JobCounts { files: 1, ..JobCounts::default() },
+            rest,
+        };
         let mut state = PassProgress::default();
         let (first, second) = (PieceId::first(0), PieceId::first(1));
-        assert_eq!(state.parts(2), (vec![], vec![first, second]));
+        assert_eq!(state.parts(2), PieceParts { done: vec![], missing: vec![first, second] });
         state.results.insert(first, sign(true));
         state.beats.insert(first, sign(false));
         state.beats.insert(second, sign(false));
-        assert_eq!(state.parts(2), (vec![first], vec![first.rest(), second]));
+        assert_eq!(
+            state.parts(2),
+            PieceParts { done: vec![first], missing: vec![first.rest(), second] }
+        );
         assert!(state.was_begun(second) && !state.was_begun(first.rest()));
         assert_eq!(state.counts().files, 2);
         state.results.insert(first.rest(), sign(false));
         state.results.insert(second, sign(false));
-        assert_eq!(state.parts(2), (vec![first, first.rest(), second], vec![]));
+        assert_eq!(
+            state.parts(2),
+            PieceParts { done: vec![first, first.rest(), second], missing: vec![] }
+        );
     }
 
     #[test]
     fn a_piece_is_stranded_when_its_worker_missed_three_beats() {
         let now = time::macros::datetime!(2026-11-23 10:00 UTC);
-        let sign = |seconds| Sign {
+        let sign = |seconds| PieceSign {
             at: Some(now - time::Duration::seconds(seconds)),
             counts: JobCounts::default(),
             rest: false,
@@ -215,11 +233,11 @@ mod tests {
         assert_eq!(state.stranded(now).collect::<Vec<_>>(), [dead]);
         // Of three lanes one has ended: the worker that ended it looks after the first of the
         // others.
-        let of_lanes = |lanes| state.looked_after(lanes, 3);
+        let of_lanes = |lanes| state.to_watch(lanes, 3);
         assert_eq!((of_lanes(3), of_lanes(4)), (Some(dead), Some(alive)));
         assert_eq!((of_lanes(2), of_lanes(5)), (None, None));
         // A piece that nobody has begun counts as well: its message may be in dead hands.
         state.beats.clear();
-        assert_eq!(state.looked_after(3, 3), Some(dead));
+        assert_eq!(state.to_watch(3, 3), Some(dead));
     }
 }

@@ -8,6 +8,7 @@ use super::error::WorkError;
 use super::names::slot;
 use super::pass_store::PassStore;
 use crate::pass::lease::{self, LeaseGuard};
+use crate::store::contract::Leased;
 use crate::store::holder::Holder;
 
 /// A login must be closed before another worker may take its slot: a worker that loses one stops so
@@ -34,7 +35,7 @@ pub(crate) async fn take(
         // Two leases at once need two holders.
         let holder = Holder::new(&format!("{who}/{number}"));
         let what = format!("login {number} of source {}", pass_store.source.name);
-        if let Ok(lease) =
+        if let Leased::Held(lease) =
             lease::ask(&pass_store.run, &slot(&pass_store.source.name, number), &holder).await?
         {
             held.push(LeaseGuard::keep_until(
@@ -52,7 +53,7 @@ pub(crate) async fn take(
 /// Gives slots back.
 pub(crate) async fn over(held: Vec<LeaseGuard>) {
     for one in held {
-        one.over().await;
+        one.release().await;
     }
 }
 

@@ -280,7 +280,7 @@ async fn end(pass_store: &PassStore, open: &OpenPass) -> Result<Option<SourceRep
         finalize::finish(pass_store, &open.id, &folder).await?;
         return Ok(None);
     };
-    for id in pass_store.state(&folder).await?.parts(plan.pieces).1 {
+    for id in pass_store.state(&folder).await?.parts(plan.pieces).missing {
         if let Some(job) = PieceJob::find(pass_store, &open.id, id).await? {
             fail(&job).await?;
         }

@@ -103,7 +103,7 @@ async fn with_leases(
         at_work(job, header, items, &lost).await.map(|()| None)
     };
     slots::over(logins).await;
-    own.over().await;
+    own.release().await;
     came
 }
 
@@ -327,18 +327,18 @@ pub(crate) async fn what_comes_next(job: &PieceJob<'_>) -> Result<Came, WorkErro
     // The worker that began a piece has its message.
     let following = following.filter(|piece| !state.was_begun(*piece));
     let stranded = state.stranded(OffsetDateTime::now_utc()).filter(|piece| *piece != id);
-    let looked_after = state.looked_after(plan.lanes, plan.pieces).filter(|_| following.is_none());
+    let watched = state.to_watch(plan.lanes, plan.pieces).filter(|_| following.is_none());
     let now = following.into_iter().chain(stranded).map(|piece| (piece, Duration::ZERO));
-    for (piece, delay) in now.chain(looked_after.map(|piece| (piece, LOOKED_AFTER))) {
+    for (piece, delay) in now.chain(watched.map(|piece| (piece, LOOKED_AFTER))) {
         job.send(piece, delay).await?;
     }
     match finalize::close_if_done(job.pass_store, plan, &job.folder, &state).await? {
         Some(report) => Ok(Came::Closed(Box::new(report))),
-        None => Ok(Came::Done(told(&state, id, job.source()))),
+        None => Ok(Came::Done(piece_summary(&state, id, job.source()))),
     }
 }
 
-fn told(state: &PassProgress, id: PieceId, source: &Source) -> String {
+fn piece_summary(state: &PassProgress, id: PieceId, source: &Source) -> String {
     let counts = state.results.get(&id).map(|sign| sign.counts).unwrap_or_default();
     format!(
         "piece {id} of `{}`: {}, {} ingested, {} failed, {}",

@@ -11,7 +11,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use time::OffsetDateTime;
 
-use crate::failpoint::{failpoint, left_out};
+use crate::failpoint::{failpoint, safeguard_off};
 use crate::ledger::blob_place::BlobPlace;
 use crate::ledger::blobs::{HEAD, LedgerBlobs, Race, Tagged};
 use crate::ledger::error::{BadState, LedgerError};
@@ -106,7 +106,7 @@ async fn fold_under(
     // Of two records of a path only the later one stays, so what a dead run recorded is told before
     // its journals are folded. A writer that tells it folds them.
     // The first release told nothing of the kind.
-    if known.is_some() && untold.has_others(run) && !left_out!("folded-untold") {
+    if known.is_some() && untold.has_others(run) && !safeguard_off!("folded-untold") {
         return Err(LedgerError::Closed("a run that died is to be told of first".to_owned()));
     }
     let old = match have.filter(|(piece, _)| base.index.as_ref() == Some(piece)) {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
-use crate::failpoint::left_out;
+use crate::failpoint::safeguard_off;
 use crate::ledger::blobs::{Appended, LedgerBlobs, Race, Tagged};
 use crate::ledger::compact::{Tuning, fold};
 use crate::ledger::error::LedgerError;
@@ -343,7 +343,7 @@ impl Tail {
             (index.snapshot().len(), index.has_others_untold(&self.run))
         };
         // What dead runs recorded is told first: this run's end says that it is.
-        if waits && !left_out!("folded-untold") {
+        if waits && !safeguard_off!("folded-untold") {
             return Ok(());
         }
         let journals = whole.head.as_ref().map_or(0, |(head, _)| head.journals.len());

@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use crate::failpoint::left_out;
+use crate::failpoint::safeguard_off;
 use crate::ledger::blobs::{Appended, LedgerBlobs, Race, Tagged};
 use crate::ledger::error::{BadState, LedgerError, SCHEMA};
 use crate::ledger::head::{Head, new_name};
@@ -59,7 +59,7 @@ pub(crate) async fn name_in_head(
         let mut missing = Vec::new();
         for own in journals.iter().filter(|own| !head.journals.contains(&own.name)) {
             // An answer may have been lost: then it was named, and is not any more.
-            if n == 0 || left_out!("journal-untouched") || is_untouched(shelf, own).await? {
+            if n == 0 || safeguard_off!("journal-untouched") || is_untouched(shelf, own).await? {
                 missing.push(own);
             }
         }

@@ -2,7 +2,7 @@
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use crate::failpoint::left_out;
+use crate::failpoint::safeguard_off;
 use crate::ledger::blobs::{HEAD, LedgerBlobs, Tagged};
 use crate::ledger::cache::LedgerCache;
 use crate::ledger::error::{BadState, LedgerError, SCHEMA};
@@ -97,7 +97,7 @@ async fn load_under(
             let (position, sum) = (raw.bytes.len() as u64, sum(&raw.bytes));
             OwnJournal { name, position, lines, sum }
         });
-        loaded.idle = if left_out!("last-journal") { own.or(loaded.idle.take()) } else { own };
+        loaded.idle = if safeguard_off!("last-journal") { own.or(loaded.idle.take()) } else { own };
     }
     Ok(loaded)
 }

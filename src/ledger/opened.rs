@@ -23,7 +23,7 @@ use super::pass;
 use super::record::{Record, Recorded};
 use super::sums::Sums;
 use super::untold::{self, UntoldFile};
-use crate::failpoint::{failpoint, left_out};
+use crate::failpoint::{failpoint, safeguard_off};
 use crate::model::{Md5, RemoteFile, RemotePath};
 use crate::rules::plan::known::{History, Known, Seen};
 use crate::runtime::retry::Policy;
@@ -204,14 +204,14 @@ impl Ledger {
     /// could not be noted, or a record has failed since.
     pub(crate) async fn may_commit(&self) -> Result<(), LedgerError> {
         let mut begun = self.begun.subscribe();
-        let is_begun = match left_out!("begin-before-commit") {
+        let is_begun = match safeguard_off!("begin-before-commit") {
             true => true,
             false => begun.wait_for(Option::is_some).await.is_ok_and(|begun| *begun == Some(true)),
         };
         if !is_begun {
             return Err(LedgerError::Closed("that this run began could not be noted".to_owned()));
         }
-        if self.is_closed() && !left_out!("closed-before-commit") {
+        if self.is_closed() && !safeguard_off!("closed-before-commit") {
             return Err(LedgerError::Closed("a record of this run failed".to_owned()));
         }
         Ok(())

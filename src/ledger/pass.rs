@@ -2,7 +2,7 @@
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use crate::failpoint::left_out;
+use crate::failpoint::safeguard_off;
 use crate::ledger::blob_place::BlobPlace;
 use crate::ledger::blobs::{LedgerBlobs, Race};
 use crate::ledger::error::{LedgerError, SCHEMA};
@@ -144,7 +144,7 @@ pub(crate) async fn own_journal(
     let head = shelf.head().await?;
     let named =
         head.as_ref().is_some_and(|(head, _)| head.journals.iter().any(|named| named == name));
-    if found.torn || older || ((sealed || !named) && !left_out!("sealed-journal")) {
+    if found.torn || older || ((sealed || !named) && !safeguard_off!("sealed-journal")) {
         let own = make(shelf).await?;
         name_in_head(shelf, std::slice::from_ref(&own), head).await?;
         return Ok((own, records));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::failpoint::left_out;
+use crate::failpoint::safeguard_off;
 use crate::ledger::blobs::{LedgerBlobs, Tagged};
 use crate::ledger::error::LedgerError;
 use crate::ledger::journal_files::{JournalRaw, read};
@@ -61,7 +61,7 @@ async fn files_under(
         raw.scan(visit).map(|_| ()).map_err(|bad| shelf.bad(bad))
     };
     let is_folded = runs.keys().any(|run| head.untold.contains_key(run));
-    if is_folded && !left_out!("folded-untold") {
+    if is_folded && !safeguard_off!("folded-untold") {
         for piece in head.shards.iter().flatten() {
             let (blob, bytes) = (shelf.blob(&piece.name)?, shelf.piece(piece).await?);
             take_in(JournalRaw { blob, bytes, check: Check::WherePresent })?;

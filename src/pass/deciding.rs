@@ -38,7 +38,7 @@ pub(super) async fn decide_held(
         wanted: &|path| patterns.wants(path),
         in_progress: &|path| patterns.in_progress(path),
         again: &|path| again.as_ref().is_some_and(|again| again.wants(path)),
-        left_out: &|file, seen| left_out_by(pass, file, seen, clock.here),
+        skipped_by_time_or_size: &|file, seen| left_out_by(pass, file, seen, clock.here),
         marker,
         markers: &markers,
         stable_for: pass.source.stable_for,
@@ -55,7 +55,7 @@ pub(super) async fn decide_held(
             Decision::AskTime => ask.push(file),
             Decision::Wait => open.push((file.modified, file)),
             decision => {
-                let rests = settled(&file, seen.as_ref(), &rules, told(&file));
+                let rests = settled(&file, seen.as_ref(), &rules, how_told(&file));
                 survey.take(pass, Decided { file, listed: None, known, rests }, decision);
             }
         }
@@ -140,7 +140,7 @@ pub(super) fn left_out_by(
 }
 
 /// How a listed file's time was told.
-pub(super) fn told(file: &RemoteFile) -> TimeTold {
+pub(super) fn how_told(file: &RemoteFile) -> TimeTold {
     if file.modified.as_ref().is_some_and(equality::is_exact) {
         TimeTold::Exactly
     } else {

@@ -16,10 +16,10 @@ use crate::rules::patterns::Patterns;
 use crate::rules::plan::known::{Known, Seen, Times};
 use crate::rules::plan::{Decision, Skip, Why};
 use crate::rules::selection::{Selected, SelectionClock};
+use crate::transfer::after_action;
 use crate::transfer::batch_stat::StatAnswer;
 use crate::transfer::context::Pass;
 use crate::transfer::missing::Absent;
-use crate::transfer::post_action;
 use crate::transfer::request::Transfer;
 use crate::transfer::reread::unverified;
 use crate::transfer::settings::After;
@@ -167,10 +167,10 @@ impl Survey {
                 self.report.on_trust +=
                     u64::from(known.as_ref().is_some_and(|known| is_on_trust(pass, known, &file)));
                 match known.filter(|_| pass.source.after != After::Keep) {
-                    Some(known) if post_action::was_refused(&known, self.began.0) => {
+                    Some(known) if after_action::was_refused(&known, self.began.0) => {
                         self.refused += 1
                     }
-                    Some(known) if post_action::is_proven(pass, &known) => {
+                    Some(known) if after_action::is_proven(pass, &known) => {
                         self.after.push((file.path.clone(), known))
                     }
                     // Nothing leaves the source that was not read, or may be another by now.

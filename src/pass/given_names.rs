@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::failpoint::left_out;
+use crate::failpoint::safeguard_off;
 use crate::model::{RemoteFile, RemotePath};
 use crate::pass::found_work::{Survey, decided};
 use crate::report::{Defer, Outcome, SourceReport};
@@ -24,7 +24,7 @@ pub(crate) fn before(pass: &Pass, file: &RemoteFile) -> Option<RemotePath> {
         && pass.source.patterns.wants(&before)
         && pass.ledger.known(&before).is_some()
         && pass.ledger.known(&file.path).is_none();
-    (is_ours && !left_out!("names-given-back")).then_some(before)
+    (is_ours && !safeguard_off!("names-given-back")).then_some(before)
 }
 
 /// Gives them their names back.

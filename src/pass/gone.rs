@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use time::OffsetDateTime;
 
-use crate::failpoint::left_out;
+use crate::failpoint::safeguard_off;
 use crate::model::failure::{Class, Failure};
 use crate::model::{RemoteFile, RemotePath, chain, hex};
 use crate::pass::file_log;
@@ -23,12 +23,12 @@ use crate::runtime::parallel::side_by_side;
 use crate::runtime::retry::retry;
 use crate::source::bounded::ListingBound;
 use crate::source::contract::{Listed, SourceError};
+use crate::transfer::after_action::{self, Acted};
 use crate::transfer::context::Pass;
 use crate::transfer::download;
 use crate::transfer::events;
 use crate::transfer::leaving::Due;
 use crate::transfer::missing::Absent;
-use crate::transfer::post_action::{self, Acted};
 
 /// What a fresh listing says of a path.
 #[derive(Clone, Debug)]
@@ -81,7 +81,7 @@ pub(crate) async fn settle(
             Absent::Folder(dir, cause) => folder(report, &dir, &cause, &shown),
             Absent::Leaving(due) => {
                 let acted = leave(pass, &due, shown).await;
-                post_action::tell(report, &due.file.path, acted);
+                after_action::tell(report, &due.file.path, acted);
             }
         }
     }
@@ -139,7 +139,7 @@ fn judge(
 ) -> (Outcome, Option<Seen>) {
     let is_wanted = why.is_some() || pass.ledger.known(&file.path).is_none();
     match shown {
-        Shown::No | Shown::Yes if left_out!("gone-by-listing") => (Outcome::Gone, None),
+        Shown::No | Shown::Yes if safeguard_off!("gone-by-listing") => (Outcome::Gone, None),
         Shown::No => match pass.run.removed.taken_by_other(&pass.source.name, file) {
             Some(other) if is_wanted => (Outcome::Failed(taken(&file.path, &other)), None),
             _ => (Outcome::Gone, None),
@@ -199,7 +199,7 @@ fn unreachable(path: &RemotePath, earlier: &Seen) -> Problem {
 fn folder(report: &mut SourceReport, dir: &RemotePath, cause: &SourceError, shown: &Shown) {
     match shown {
         Shown::No => report.notes.push(format!("{dir}: it went away before it could be listed")),
-        Shown::Yes if left_out!("folder-told") => {}
+        Shown::Yes if safeguard_off!("folder-told") => {}
         Shown::Yes => {
             let text = format!(
                 "listing `{dir}`: {}; the folder that holds it still shows it",
@@ -222,7 +222,7 @@ fn folder(report: &mut SourceReport, dir: &RemotePath, cause: &SourceError, show
 async fn leave(pass: &Pass, due: &Due, shown: Shown) -> Acted {
     match shown {
         // It was taken.
-        Shown::No => post_action::left(pass, due).await,
+        Shown::No => after_action::left(pass, due).await,
         Shown::Unknown(_) if pass.run.cancel.is_cancelled() => Acted::Done,
         Shown::Unknown(problem) => Acted::Failed(problem),
         Shown::Yes => Acted::Failed(Problem::new(

@@ -1,4 +1,5 @@
-//! A lease that is kept for as long as it is needed, and what is to happen when it is lost.
+//! Renews a lease while it is needed. What a lost lease leads to is the caller's: a pass goes on
+//! and notes it (`source_lock.rs`), a piece stops (`jobs/working.rs`).
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::model::{BlobName, chain};
 use crate::runtime::retry::retry;
-use crate::store::contract::{LEASE, Lease, Leased, StoreError, StoreKind, Taken};
+use crate::store::contract::{LEASE, Lease, Leased, StoreError, StoreKind};
 use crate::store::holder::{Holder, Life};
 use crate::transfer::context::Run;
 
@@ -26,7 +27,9 @@ pub struct LeaseGuard {
 }
 
 impl LeaseGuard {
-    /// Keeps `lease`, which is `what`. It counts as lost `early` before it would lapse.
+    /// Renews `lease` in a task until the guard is given back or dropped; `what` names it in logs.
+    /// It counts as lost `early` before the store would let it lapse. A loss stops nothing: ask
+    /// [`LeaseGuard::lost`].
     pub fn keep(
         leases: &TaskTracker,
         lease: Box<dyn Lease>,
@@ -36,7 +39,7 @@ impl LeaseGuard {
         Self::keep_until(leases, lease, what, early, CancellationToken::new())
     }
 
-    /// As [`LeaseGuard::keep`]; `lost` is cancelled when it is lost.
+    /// As [`LeaseGuard::keep`]; a loss also cancels the token `lost`.
     pub(crate) fn keep_until(
         leases: &TaskTracker,
         lease: Box<dyn Lease>,
@@ -55,8 +58,8 @@ impl LeaseGuard {
         Self::ended(keeper).await
     }
 
-    /// Gives it back. Tells how it was lost, if it was.
-    pub async fn over(mut self) -> Option<String> {
+    /// Gives the lease back. Tells how it was lost, if it was.
+    pub async fn release(mut self) -> Option<String> {
         self.stop.cancel();
         Self::ended(self.keeper.take()?).await
     }
@@ -137,26 +140,16 @@ impl Keeper {
     }
 }
 
-/// Asks once for the lease `name`; that of a holder who is known to be dead is ended first.
-pub async fn ask(
-    run: &Run,
-    name: &BlobName,
-    holder: &Holder,
-) -> Result<Result<Box<dyn Lease>, Taken>, StoreError> {
+/// Asks for the lease `name`. If its holder is known to be dead, ends that lease and asks again.
+pub async fn ask(run: &Run, name: &BlobName, holder: &Holder) -> Result<Leased, StoreError> {
     let once = || retry(&run.policy, &run.cancel, "leasing", |_| run.store.lease(name, holder));
-    match once().await? {
-        Leased::Held(lease) => Ok(Ok(lease)),
-        Leased::Taken(taken) => {
-            let Some(dead) = taken.by.as_ref().filter(|by| by.life() == Life::Dead) else {
-                return Ok(Err(taken));
-            };
-            end(run, name, dead).await;
-            match once().await? {
-                Leased::Held(lease) => Ok(Ok(lease)),
-                Leased::Taken(taken) => Ok(Err(taken)),
-            }
-        }
-    }
+    let asked = once().await?;
+    let Leased::Taken(taken) = &asked else { return Ok(asked) };
+    let Some(dead) = taken.by.as_ref().filter(|by| by.life() == Life::Dead) else {
+        return Ok(asked);
+    };
+    end(run, name, dead).await;
+    once().await
 }
 
 /// Ends the lease of a holder who is dead.

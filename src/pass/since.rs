@@ -2,12 +2,12 @@
 
 use time::OffsetDateTime;
 
-use crate::failpoint::left_out;
+use crate::failpoint::safeguard_off;
 use crate::transfer::settings::Source;
 
 /// Whether what is so since then is so for too long.
 pub(crate) fn is_late(source: &Source, since: OffsetDateTime, now: OffsetDateTime) -> bool {
-    now - since > source.late_after && !left_out!("late")
+    now - since > source.late_after && !safeguard_off!("late")
 }
 
 /// A time for people.

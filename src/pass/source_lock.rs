@@ -9,7 +9,7 @@ use crate::model::chain;
 use crate::pass::lease::{self, LeaseGuard};
 use crate::report::{LeftTo, SourceReport};
 use crate::state::paths::StatePaths;
-use crate::store::contract::{Lease, StoreError, StoreKind, Taken};
+use crate::store::contract::{Lease, Leased, StoreError, StoreKind, Taken};
 use crate::store::holder::{Holder, Life};
 use crate::transfer::context::Run;
 
@@ -42,8 +42,8 @@ pub(crate) async fn ask(run: &Run, source: &str) -> Turn {
     let mut told = false;
     loop {
         let taken = match lease::ask(run, &name, &holder).await {
-            Ok(Ok(lease)) => return Turn::Ours(SourceLock::keep(run, lease, source)),
-            Ok(Err(taken)) => taken,
+            Ok(Leased::Held(lease)) => return Turn::Ours(SourceLock::keep(run, lease, source)),
+            Ok(Leased::Taken(taken)) => taken,
             Err(error) => return Turn::Ours(SourceLock::without(source, &error)),
         };
         let life = taken.by.as_ref().map_or(Life::Unknown, Holder::life);
@@ -133,11 +133,11 @@ impl SourceLock {
     /// Our turn is over: gives the lease back, and tells the report if it was lost on the way, or
     /// never had.
     pub async fn over(self, report: &mut SourceReport) {
-        self.told(report).await.given_back().await;
+        self.note_loss(report).await.given_back().await;
     }
 
-    /// Tells the report if the lease was lost on the way, or never had; it is still held then.
-    pub async fn told(mut self, report: &mut SourceReport) -> Self {
+    /// Adds to the report that the lease was lost on the way, or never had. Does not give it back.
+    pub async fn note_loss(mut self, report: &mut SourceReport) -> Self {
         let lost = match &mut self.held {
             Some(held) => held.lost().await,
             None => None,
@@ -155,7 +155,7 @@ impl SourceLock {
     /// Gives the lease back.
     pub(crate) async fn given_back(self) {
         if let Some(held) = self.held {
-            held.over().await;
+            held.release().await;
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::OptionFuture;
 
-use crate::failpoint::left_out;
+use crate::failpoint::safeguard_off;
 use crate::ledger::error::LedgerError;
 use crate::ledger::{BlobPlace, Ledger};
 use crate::model::RemotePath;
@@ -30,6 +30,7 @@ use crate::runtime::parallel::{TurnInLine, Turns, side_by_side};
 use crate::source::pool::Pool;
 use crate::state::paths::StatePaths;
 use crate::store::contract::Condition;
+use crate::transfer::after_action::{self, Acted};
 use crate::transfer::alike;
 use crate::transfer::alike_folders::AlikeFolders;
 use crate::transfer::alike_names::AlikeNames;
@@ -42,9 +43,8 @@ use crate::transfer::leaving::Leaving;
 use crate::transfer::member_slips::MemberSlips;
 use crate::transfer::missing::{Absences, Absent};
 use crate::transfer::permits::SourcePermits;
-use crate::transfer::post_action::{self, Acted};
 use crate::transfer::quarantined::Quarantine;
-use crate::transfer::recheck::bring;
+use crate::transfer::recheck::transfer_or_recheck;
 use crate::transfer::request::Transfer;
 use crate::transfer::run_manifest::RunManifest;
 use crate::transfer::settings::Source;
@@ -86,7 +86,7 @@ pub(crate) async fn work_on(
         file_log::close(pass, &mut report).await;
         report.facts.journals = pass.ledger.reached();
         judging::after_pass(run, source, run.started, &mut report).await;
-        let held = ours.told(&mut report).await;
+        let held = ours.note_loss(&mut report).await;
         let written = write_report(run, source, &mut report, run.started, &Condition::Always);
         let (written, ()) = tokio::join!(written, held.given_back());
         written
@@ -220,7 +220,7 @@ async fn work(pass: &Arc<Pass>, mut survey: Survey, report: &mut SourceReport) {
         let known = alike::uncompared(pass, &file.path, known);
         note(report, pass.ledger.ingested(&file, &known, 0, 0).await);
     }
-    finish_after(pass, survey.after, report).await;
+    finish_after_actions(pass, survey.after, report).await;
     let read = (time::OffsetDateTime::now_utc(), tokio::time::Instant::now());
     let young = survey.unsettled.into_iter().collect();
     let mut settled = second_look::second_look(pass, young, survey.began, report).await;
@@ -261,7 +261,7 @@ fn is_another_now(pass: &Pass, one: &Transfer, outcome: &Outcome) -> bool {
 /// Notes that this run ended, if its manifest tells all that it recorded. Else the next run tells
 /// it, as if this one had died.
 async fn end(pass: &Pass, report: &mut SourceReport) {
-    if left_out!("lines-before-end") || pass.ledger.is_closed() || pass.tells_all().await {
+    if safeguard_off!("lines-before-end") || pass.ledger.is_closed() || pass.tells_all().await {
         note(report, pass.ledger.end().await);
     }
 }
@@ -394,7 +394,7 @@ async fn admitted(
         }
     };
     // Those that wait for their turn are many, and need no memory for what they will do then.
-    let brought = Box::pin(async { bring(pass, &described.await, admission).await });
+    let brought = Box::pin(async { transfer_or_recheck(pass, &described.await, admission).await });
     tokio::select! {
         biased;
         outcome = brought => (outcome, true),
@@ -414,7 +414,7 @@ async fn out_of_time(pass: &Pass) {
 }
 
 /// Does what earlier runs left to do at the source.
-pub(crate) async fn finish_after(
+pub(crate) async fn finish_after_actions(
     pass: &Arc<Pass>,
     files: Vec<(RemotePath, Known)>,
     report: &mut SourceReport,
@@ -425,7 +425,7 @@ pub(crate) async fn finish_after(
             if pass.run.cancel.is_cancelled() {
                 Acted::Done
             } else {
-                post_action::finish(&pass, &path, &known).await
+                after_action::finish(&pass, &path, &known).await
             }
         }
     };
@@ -433,7 +433,7 @@ pub(crate) async fn finish_after(
         Acted::Failed(Problem::new(Class::Internal, "it ended in a panic; the log has its trace"))
     };
     side_by_side(files, pass.parallel(), work, |(path, _), acted| {
-        post_action::tell(report, &path, acted.unwrap_or_else(panicked))
+        after_action::tell(report, &path, acted.unwrap_or_else(panicked))
     })
     .await;
 }

@@ -8,11 +8,11 @@ use time::OffsetDateTime;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::failpoint::left_out;
+use crate::failpoint::safeguard_off;
 use crate::ledger::Ledger;
 use crate::model::failure::{Class, Failure};
 use crate::model::{Precision, RemoteFile, RemotePath, chain};
-use crate::pass::deciding::{decide_held, left_out_by, told};
+use crate::pass::deciding::{decide_held, how_told, left_out_by};
 use crate::pass::found_work::{Again, Decided, Survey};
 use crate::pass::found_work::{decided, stopped_while_listing};
 use crate::pass::given_names;
@@ -164,7 +164,9 @@ impl Sorting<'_> {
             wanted: &|path| patterns.wants(path),
             in_progress: &|path| patterns.in_progress(path),
             again: &|path| self.again.as_ref().is_some_and(|again| again.wants(path)),
-            left_out: &|file, seen| left_out_by(self.pass, file, seen, self.survey.began.0),
+            skipped_by_time_or_size: &|file, seen| {
+                left_out_by(self.pass, file, seen, self.survey.began.0)
+            },
             marker: None,
             markers: &none,
             stable_for: self.pass.source.stable_for,
@@ -177,7 +179,7 @@ impl Sorting<'_> {
             // moved.
             Decision::LookAgain(_) | Decision::AskTime | Decision::Wait => self.hold(file),
             decision => {
-                let rests = settled(&file, seen.as_ref(), &rules, told(&file));
+                let rests = settled(&file, seen.as_ref(), &rules, how_told(&file));
                 self.survey.take(self.pass, Decided { file, listed: None, known, rests }, decision);
             }
         }
@@ -336,7 +338,7 @@ fn sort(pass: &Pass, found: WalkFound, sorting: &mut Sorting<'_>) {
         WalkFound::Entry(Listed::Special(path)) => {
             decided(pass, report, &by_path(&path), skip(&path, Skip::Special))
         }
-        WalkFound::Entry(Listed::Unreachable(..)) if left_out!("unreachable-told") => {}
+        WalkFound::Entry(Listed::Unreachable(..)) if safeguard_off!("unreachable-told") => {}
         WalkFound::Entry(Listed::Unreachable(path, why)) => {
             let text = format!("its name cannot be asked for: {why}");
             unreachable(pass, report, &path, Problem::new(Class::Protocol, text))
@@ -344,7 +346,7 @@ fn sort(pass: &Pass, found: WalkFound, sorting: &mut Sorting<'_>) {
         WalkFound::Entry(Listed::Undescribed(path, why)) => {
             unreachable(pass, report, &path, Problem::new(Class::ShareError, why))
         }
-        WalkFound::Entry(Listed::Unparsed(_)) if left_out!("unparsed-told") => {}
+        WalkFound::Entry(Listed::Unparsed(_)) if safeguard_off!("unparsed-told") => {}
         WalkFound::Entry(Listed::Unparsed(line)) => report.add_unparsed(line),
         WalkFound::Entry(
             Listed::Directory(_) | Listed::File(_) | Listed::Untold(_) | Listed::Aside(_),
@@ -375,7 +377,7 @@ fn sort(pass: &Pass, found: WalkFound, sorting: &mut Sorting<'_>) {
             );
             report.add_problem(Problem::new(Class::LimitListing, text));
         }
-        WalkFound::TooDeep(_) if left_out!("depth-told") => {}
+        WalkFound::TooDeep(_) if safeguard_off!("depth-told") => {}
         WalkFound::TooDeep(dir) => {
             let text =
                 format!("listing `{dir}`: it lies deeper than `depth` = {}", pass.source.depth);
@@ -399,7 +401,7 @@ fn unreachable(pass: &Pass, report: &mut SourceReport, path: &RemotePath, why: P
 }
 
 fn unlisted(report: &mut SourceReport, dir: &RemotePath, error: &SourceError, all: bool) {
-    if left_out!("listing-told") {
+    if safeguard_off!("listing-told") {
         return;
     }
     report.unusable |= all;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 use futures_util::{StreamExt, stream};
 use time::OffsetDateTime;
 
-use crate::failpoint::left_out;
+use crate::failpoint::safeguard_off;
 use crate::ledger::{Ledger, SeenRecord};
 use crate::model::failure::Class;
 use crate::model::number_of;
@@ -22,7 +22,7 @@ const WRITTEN_AT_ONCE: usize = 64;
 /// Whether no more files of this source are remembered one by one.
 pub(crate) fn is_full(pass: &Pass) -> bool {
     let remembered = pass.ledger.sightings() + pass.waiting.elsewhere();
-    remembered >= pass.run.limits.sightings && !left_out!("sightings-capped")
+    remembered >= pass.run.limits.sightings && !safeguard_off!("sightings-capped")
 }
 
 /// A file waits that is not remembered by itself.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::failpoint::left_out;
+use crate::failpoint::safeguard_off;
 use crate::model::RemotePath;
 use crate::model::failure::Class;
 use crate::report::expectation::ExpectationStanding;
@@ -306,11 +306,11 @@ impl SourceReport {
         let left = self.deferred_as(Defer::Interrupted) + self.deferred_as(Defer::TooMany);
         Status::of_pass(Signs {
             unusable: self.unusable,
-            wrong: (self.failed > 0 && !left_out!("failures-told"))
+            wrong: (self.failed > 0 && !safeguard_off!("failures-told"))
                 || self.unparsed_lines > 0
                 || self.problems.iter().any(|problem| problem.class != Class::Interrupted)
                 || self.expectations.iter().any(ExpectationStanding::degrades),
-            stopped: (left > 0 && !left_out!("limit-told")) || !self.problems.is_empty(),
+            stopped: (left > 0 && !safeguard_off!("limit-told")) || !self.problems.is_empty(),
             left: self.left_to.is_some(),
         })
     }

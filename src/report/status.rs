@@ -1,5 +1,6 @@
 //! The word that a pass, a run or several of them ended with, and its exit status: made here and
-//! nowhere else.
+//! nowhere else. history/ reads it back from records, and handler/page/stands.rs for the pages: a
+//! new word must be added there, too.
 
 use serde::Serialize;
 

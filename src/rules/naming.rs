@@ -2,7 +2,8 @@
 //!
 //! Percent-decoding a name of the default layout gives back the original bytes, so two inputs can
 //! only meet where a layout throws information away (`by-type`) or where a name is over Azure's
-//! limits and ends in a hash; `run` tells such blobs apart by their metadata and uses [`apart`].
+//! limits and ends in a hash; `transfer/commit.rs` tells such blobs apart by their metadata and
+//! uses [`apart`].
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -37,6 +38,15 @@ pub struct Naming {
     pub root: RemotePath,
     /// `{host}_{port}`, for [`Layout::ByType`].
     pub host_port: String,
+}
+
+/// What all names of a source begin with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NameStart {
+    /// The text.
+    pub text: String,
+    /// Whether it is all of the one name that there is.
+    pub is_whole_name: bool,
 }
 
 impl Naming {
@@ -74,21 +84,22 @@ impl Naming {
     pub(crate) fn members_of(&self, archive: &RemoteFile) -> Result<String, NameError> {
         match &self.layout {
             Layout::Path => Ok(format!("{}!/", self.by_path(&archive.path))),
-            Layout::ByType => Ok(self.beginning().0),
+            Layout::ByType => Ok(self.beginning().text),
             Layout::Template(template) => template.members_of(&self.root, archive),
         }
     }
 
-    /// The text that all names begin with, and whether it is all of the one name that there is.
-    pub fn beginning(&self) -> (String, bool) {
-        match &self.layout {
+    /// What all names begin with.
+    pub(crate) fn beginning(&self) -> NameStart {
+        let (text, is_whole_name) = match &self.layout {
             Layout::Path => (format!("{}/", self.source), false),
             Layout::ByType => (format!("{}/", escaped_segment(self.host_port.as_bytes())), false),
             Layout::Template(template) => {
                 let (text, whole) = template.beginning();
                 (text.to_owned(), whole)
             }
-        }
+        };
+        NameStart { text, is_whole_name }
     }
 
     /// The plain names that `file` may have: by today's layout first, then by those that its source

@@ -7,7 +7,7 @@ pub mod shift;
 use std::collections::HashSet;
 use std::time::Duration;
 
-use crate::failpoint::left_out;
+use crate::failpoint::safeguard_off;
 use crate::model::{RemoteFile, RemotePath};
 use crate::rules::equality::{self, Equality};
 
@@ -27,7 +27,7 @@ pub enum Decision {
     LookAgain(Why),
     /// The listing's time is too coarse to decide by: ask the source for the exact one first.
     AskTime,
-    /// Its time moved as a zone would move it: all of the listing tells.
+    /// Its time moved by a whole offset of zones: all of the listing shows whether all did.
     Wait,
     /// Neither size nor time tells whether it is what was ingested: its bytes are read and
     /// compared.
@@ -121,8 +121,8 @@ pub struct Rules<'a> {
     pub in_progress: &'a (dyn Fn(&RemotePath) -> bool + Sync),
     /// Whether the user asks for this file again though it is known.
     pub again: &'a (dyn Fn(&RemotePath) -> bool + Sync),
-    /// Whether a file is left out by its time or size; the second is what earlier runs saw of it.
-    pub left_out: &'a (dyn Fn(&RemoteFile, Option<&Seen>) -> Option<Skip> + Sync),
+    /// Why a file is skipped by its time or size, if it is; [`Seen`] is by earlier runs.
+    pub skipped_by_time_or_size: &'a (dyn Fn(&RemoteFile, Option<&Seen>) -> Option<Skip> + Sync),
     /// The suffix of marker files, if they are used.
     pub marker: Option<&'a str>,
     /// The marker files that the listing holds.
@@ -149,14 +149,14 @@ pub fn decide(
     }
     // What the user asks for by name is no old file.
     if !(rules.again)(&file.path)
-        && let Some(skip) = (rules.left_out)(file, seen)
+        && let Some(skip) = (rules.skipped_by_time_or_size)(file, seen)
     {
         return Decision::Skip(skip);
     }
     let why = match known {
         _ if (rules.again)(&file.path) => Why::Again,
         None => Why::New,
-        Some(known) if known.history.left && rules.removes && !left_out!("comes-back") => Why::New,
+        Some(known) if comes_back(known, rules) => Why::New,
         Some(known) => match equality_with(file, known, rules) {
             Equality::Same => return Decision::Unchanged,
             Equality::Different if shift::moved(known, file).is_some() => return Decision::Wait,
@@ -168,21 +168,22 @@ pub fn decide(
     decide_rest(file, seen, rules, why)
 }
 
+/// Whether a file that is there is a new one: an earlier run removed the one before.
+fn comes_back(known: &Known, rules: &Rules<'_>) -> bool {
+    known.history.left && rules.removes && !safeguard_off!("comes-back")
+}
+
 fn equality_with(file: &RemoteFile, known: &Known, rules: &Rules<'_>) -> Equality {
+    let left = known.history.left && !safeguard_off!("comes-back");
     match known.equality(file, rules.times) {
         // It was gone once it had been read: whether this is the same one, only its bytes tell.
-        Equality::Same
-            if known.history.left && !left_out!("left-unknown") && !left_out!("comes-back") =>
-        {
-            Equality::Unknown
-        }
-        Equality::Unknown if left_out!("recheck") => Equality::Same,
+        Equality::Same if left && !safeguard_off!("left-unknown") => Equality::Unknown,
+        Equality::Unknown if safeguard_off!("recheck") => Equality::Same,
         equality => equality,
     }
 }
 
-/// The same once nothing more exact is to be had, and what moved as a zone would move it is known
-/// to be changed.
+/// As [`decide`] once no more exact time can be had: never `AskTime` or `Wait`, nothing skipped.
 pub(crate) fn decide_finally(
     file: &RemoteFile,
     known: Option<&Known>,
@@ -190,9 +191,7 @@ pub(crate) fn decide_finally(
     rules: &Rules<'_>,
     told: TimeTold,
 ) -> Decision {
-    let comes_back =
-        |known: &Known| known.history.left && rules.removes && !left_out!("comes-back");
-    let why = match known.filter(|known| !comes_back(known)) {
+    let why = match known.filter(|known| !comes_back(known, rules)) {
         Some(known) => match equality_with(file, known, rules) {
             Equality::Same => return Decision::Unchanged,
             Equality::Unknown => return Decision::Recheck,
@@ -250,7 +249,7 @@ pub fn settled(file: &RemoteFile, seen: Option<&Seen>, rules: &Rules<'_>, told: 
     {
         return true;
     }
-    if left_out!("rests") {
+    if safeguard_off!("rests") {
         return true;
     }
     // `Duration` of `time` is signed: a clock that was set back makes it negative, and the file
@@ -301,7 +300,7 @@ mod tests {
             wanted: &|_| true,
             in_progress: &|path| path.as_bytes().ends_with(b".part"),
             again: &|_| false,
-            left_out: &|_, _| None,
+            skipped_by_time_or_size: &|_, _| None,
             marker: None,
             markers: &HashSet::new(),
             stable_for: Duration::from_secs(60),
@@ -420,7 +419,7 @@ mod tests {
             wanted: &|_| true,
             in_progress: &|_| false,
             again: &|_| false,
-            left_out: &|_, _| None,
+            skipped_by_time_or_size: &|_, _| None,
             marker: Some(".done"),
             markers,
             stable_for: Duration::from_secs(60),
@@ -486,7 +485,7 @@ mod tests {
             wanted: &|_| true,
             in_progress: &|_| false,
             again: &|_| false,
-            left_out: &|_, _| None,
+            skipped_by_time_or_size: &|_, _| None,
             marker: None,
             markers,
             stable_for: Duration::from_secs(60),

@@ -1,6 +1,6 @@
 //! Promised against arrived: size, modified time at its precision, checksum.
 
-use crate::failpoint::left_out;
+use crate::failpoint::safeguard_off;
 use crate::model::failure::{Class, Failure};
 use crate::model::{Md5, RemoteFile, hex};
 use crate::rules::equality::{self, Equality};
@@ -59,13 +59,14 @@ pub(crate) fn source(
     arrived: u64,
 ) -> Result<Verdict, Mismatch> {
     let Some(after) = after else { return Ok(without_after(before, arrived)) };
-    if equality::between(before, after) == Equality::Different && !left_out!("look-after-read") {
+    if equality::between(before, after) == Equality::Different && !safeguard_off!("look-after-read")
+    {
         let only_its_time = equality::sizes(before.size, after.size) == Equality::Same
             && before.size == Some(arrived);
         return Ok(if only_its_time { Verdict::Touched } else { Verdict::Changed });
     }
     match after.size.or(before.size) {
-        Some(promised) if promised != arrived && !left_out!("verify") => {
+        Some(promised) if promised != arrived && !safeguard_off!("verify") => {
             Err(Mismatch::Size { promised, arrived })
         }
         _ => Ok(Verdict::Whole),

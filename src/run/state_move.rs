@@ -82,7 +82,7 @@ impl StateMove {
     pub async fn run(&self) -> Result<StateMoved, MoveError> {
         let never = CancellationToken::new();
         retry(&Policy::default(), &never, "preparing the store", |_| self.to.prepare()).await?;
-        let Some(id) = self.begin().await? else {
+        let Some(id) = self.mark_new_place().await? else {
             return Ok(StateMoved { was_there: true, ..StateMoved::default() });
         };
         let blobs = listed(&*self.from).await?;
@@ -91,7 +91,7 @@ impl StateMove {
         let leases = self.leases(&sources, &keepers, &lost).await?;
         let moved = self.under_leases(&blobs, &sources, &id, &lost).await;
         for lease in leases {
-            drop(lease.over().await);
+            drop(lease.release().await);
         }
         moved
     }
@@ -139,10 +139,11 @@ impl StateMove {
         })
     }
 
-    /// The id of both places, where there is something to move: a mark stands in the new one then.
-    async fn begin(&self) -> Result<Option<String>, MoveError> {
+    /// Puts the mark into the new place, or finds that of an earlier call. Returns the id of this
+    /// state; `None` if it has been moved already.
+    async fn mark_new_place(&self) -> Result<Option<String>, MoveError> {
         let first = &*self.destinations[0];
-        let told = bytes_of(first, &pointer()).await?;
+        let pointer_bytes = bytes_of(first, &pointer()).await?;
         if let Some(mark) = bytes_of(&*self.to, &move_mark()).await? {
             return match apart::known(&mark) {
                 Some((id, from)) if from == self.from.address() => Ok(Some(id)),
@@ -155,14 +156,14 @@ impl StateMove {
         }
         let old = bytes_of(&*self.from, &place()).await?.and_then(|bytes| apart::known(&bytes));
         let new = bytes_of(&*self.to, &place()).await?.and_then(|bytes| apart::known(&bytes));
-        let told = told.and_then(|bytes| apart::known(&bytes));
-        match (&told, &old, &new) {
-            (Some((told, _)), _, Some((new, _))) if told == new && !self.is_among_blobs => {
+        let pointed = pointer_bytes.and_then(|bytes| apart::known(&bytes));
+        match (&pointed, &old, &new) {
+            (Some((id, _)), _, Some((new, _))) if id == new && !self.is_among_blobs => {
                 return Ok(None);
             }
             // Among the blobs, as it is to be.
             (None, None, _) if self.is_among_blobs => return Ok(None),
-            (Some((told, at)), old, _) if old.as_ref().is_none_or(|(old, _)| old != told) => {
+            (Some((id, at)), old, _) if old.as_ref().is_none_or(|(old, _)| old != id) => {
                 return refused(format!(
                     "the state of this destination is in `{at}`, and not in `{}`; `--from FILE` \
                     names the configuration that it was written under",

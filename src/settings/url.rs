@@ -13,7 +13,7 @@ pub struct SourceUrl {
     pub password: Option<Secret>,
     /// Host name or address (without brackets); empty for `file`.
     pub host: String,
-    /// Port, if it is not the scheme's own.
+    /// Port, if the URL names one.
     pub port: Option<u16>,
     /// Where listing starts, percent-decoded to bytes; `/` if the URL has no path.
     pub root: RemotePath,

@@ -11,7 +11,7 @@ pub struct MemoryRoom {
 }
 
 impl MemoryRoom {
-    /// MemoryRoom for `total` bytes.
+    /// A room of `total` bytes.
     pub fn new(total: u64) -> Self {
         Self { total, taken: Arc::default() }
     }

@@ -10,7 +10,7 @@ use std::task::Poll;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::failpoint::left_out;
+use crate::failpoint::safeguard_off;
 use crate::model::RemotePath;
 use crate::runtime::retry::{Policy, retry};
 use crate::source::contract::{Aside, Listed, SourceError};
@@ -113,9 +113,9 @@ impl Sift {
 /// entries told before, one in 10^13 new ones is taken for one of them, and told by the next run.
 struct ToldEntries {
     hashes: RandomState,
-    /// ToldEntries by readings of the folder that did not count.
+    /// Hashes of entries told by earlier readings of the folder, which broke off and do not count.
     before: HashSet<u64>,
-    /// ToldEntries by this one.
+    /// Hashes of entries told by the reading under way.
     now: HashSet<u64>,
     part: RoomPart,
     /// Whether there was no room to remember more: what comes twice from then on is told twice.
@@ -176,7 +176,7 @@ impl ToldEntries {
         let hash = self.hashes.hash_one((kind, name));
         let bytes = name.len();
         let is_line = matches!(listed, Listed::Unparsed(_));
-        if !self.remember(hash) && !is_line && !left_out!("entries-once") {
+        if !self.remember(hash) && !is_line && !safeguard_off!("entries-once") {
             self.twice += 1;
             self.example.get_or_insert_with(|| RemotePath::new(name));
         } else if !self.before.contains(&hash) {

@@ -11,7 +11,7 @@
 //! _blobferry/<source>/ledger/…                head, index, shards, journals: see `ledger`
 //! _blobferry/<source>/archives/<version>.json the manifest of an archive
 //! _blobferry/<source>/quarantine/<version>    the original of an archive that cannot be unpacked
-//! _blobferry/<source>/refused/<version>       the limit that refused it: see `run::limit_memory`
+//! _blobferry/<source>/refused/<version>       the limit that refused it
 //! _blobferry/<source>/expect/<name>/<deadline>.<state>.json  what a window came to
 //! _blobferry/<source>/expect/open.json        how expectations stand: a cache over manifests
 //! _blobferry/<source>/work/<pass>/…           a pass in pieces: see `jobs`

@@ -23,7 +23,7 @@ use crate::transfer::settings::{After, Archives};
 /// A refused action is tried again after so long.
 const TRY_AGAIN_AFTER: time::Duration = time::Duration::hours(24);
 
-/// What came of it.
+/// What came of an after-action.
 pub enum Acted {
     /// It is done, or there is nothing to do yet.
     Done,
@@ -69,7 +69,7 @@ pub(crate) async fn finish(pass: &Pass, path: &RemotePath, known: &Known) -> Act
         doubted: is_doubted(Some(known)),
         is_of_share: pass.is_share(),
     };
-    leave(pass, due, left).await
+    act_or_wait(pass, due, left).await
 }
 
 /// Members of a stored archive that nobody has but the source.
@@ -82,17 +82,17 @@ pub(crate) async fn members_left(pass: &Pass, version: Version) -> Result<u64, T
     }
 }
 
-/// Deletes or moves a file as the source's settings say, if nothing in it (`left` members) would be
-/// lost: now, if its time proves that it rests; else once `leave_all` has looked at it again. The
-/// record of it is durable by now, so a failure is told and tried again by a later run.
-pub(crate) async fn leave(pass: &Pass, due: Due, left: u64) -> Acted {
+/// Deletes or moves a file as the source's settings say, if nothing in it would be lost: now, if
+/// its time proves that it rests; else once `leave_all` has looked at it again. The record of it is
+/// durable by now, so a failure is told and tried again by a later run.
+pub(crate) async fn act_or_wait(pass: &Pass, due: Due, members_only_at_source: u64) -> Acted {
     if pass.source.after == After::Keep {
         return Acted::Done;
     }
-    if left > 0 {
+    if members_only_at_source > 0 {
         return Acted::Stays(format!(
-            "{left} members are links or special files and not stored, or are doubted, so it \
-            stays at the source"
+            "{members_only_at_source} members are links or special files and not stored, or are \
+            doubted, so it stays at the source"
         ));
     }
     // Whether an equal name stands for another file is known once both are recorded.
@@ -133,15 +133,16 @@ pub(crate) async fn act(pass: &Pass, due: &Due, proof: RenameProof) -> Acted {
         retry(&pass.source.policy, &pass.run.cancel, "an after-action", once).await
     };
     let Some(removed) = pass.run.in_time(acting).await else { return Acted::Done };
-    told(pass, due, removed.map_err(TransferError::from)).await
+    finish_removal(pass, due, removed.map_err(TransferError::from)).await
 }
 
-/// Records what became of the file.
-async fn told(pass: &Pass, due: &Due, removed: Result<Removed, TransferError>) -> Acted {
+/// Finishes what a removal came to, and records it. A file that was renamed aside is read and
+/// removed first.
+async fn finish_removal(pass: &Pass, due: &Due, removed: Result<Removed, TransferError>) -> Acted {
     match removed {
         Ok(Removed::Aside(at)) => {
             let removed = aside::remove_once_read(pass, due, &at).await;
-            Box::pin(told(pass, due, removed)).await
+            Box::pin(finish_removal(pass, due, removed)).await
         }
         // Another run was quicker, or the server does not know what it lists: a fresh listing
         // tells.

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use time::OffsetDateTime;
 
-use crate::failpoint::left_out;
+use crate::failpoint::safeguard_off;
 use crate::ledger::error::LedgerError;
 use crate::model::failure::Class;
 use crate::model::{Md5, ModifiedTime, RemotePath};
@@ -31,7 +31,7 @@ pub(crate) async fn stays(pass: &Pass, due: &Due) -> Result<Option<&'static str>
     let history = History { md5: Some(due.md5), ..due.known.history.clone() };
     pass.alike.note(path.clone(), Known { history, ..due.known.clone() });
     let is_stored = known_of(pass, &other).is_some_and(|known| !known.history.left);
-    if !is_stored && !left_out!("alike-told") {
+    if !is_stored && !safeguard_off!("alike-told") {
         return Ok(Some(
             "another name of its folder differs from it in case alone, and is not stored yet: it \
             stays",
@@ -79,7 +79,7 @@ pub(crate) async fn other_of(
 #[must_use]
 pub(crate) fn uncompared(pass: &Pass, path: &RemotePath, known: Known) -> Known {
     let is_told_apart = known.listed.as_ref().is_some_and(tells_apart);
-    if !pass.alike.has(path) || is_told_apart || left_out!("alike-told") {
+    if !pass.alike.has(path) || is_told_apart || safeguard_off!("alike-told") {
         return known;
     }
     let looked = known.history.looked.or_else(|| Some(OffsetDateTime::now_utc()));
@@ -191,7 +191,7 @@ async fn are_doubted(
     let (Some(a), Some(b)) = (known_of(pass, one), known_of(pass, other)) else {
         return Ok(None);
     };
-    if !look_alike(&a, &b) || left_out!("alike-told") {
+    if !look_alike(&a, &b) || safeguard_off!("alike-told") {
         return Ok(None);
     }
     let sums = (sum_of(pass, one, &a).await?, sum_of(pass, other, &b).await?);

@@ -40,19 +40,19 @@ impl AlikeNames {
     /// own journal alone.
     pub(crate) fn add_told(&self, one: RemotePath, other: OtherName) {
         if let Some(known) = other.known {
-            self.told().insert(other.path.clone(), known);
+            self.known_by_path().insert(other.path.clone(), known);
         }
         self.add(one, other.path);
     }
 
     /// What is known of a file of a pair, with the MD5 of its bytes, beside the ledger.
     pub(crate) fn note(&self, path: RemotePath, known: Known) {
-        self.told().insert(path, known);
+        self.known_by_path().insert(path, known);
     }
 
     /// What was told of a file beside the ledger.
     pub(crate) fn known(&self, path: &RemotePath) -> Option<Known> {
-        self.told().get(path).cloned()
+        self.known_by_path().get(path).cloned()
     }
 
     /// Whether a file is one of a pair.
@@ -72,7 +72,7 @@ impl AlikeNames {
         once.map(|(one, other)| (one.clone(), other.clone())).collect()
     }
 
-    fn told(&self) -> MutexGuard<'_, HashMap<RemotePath, Known>> {
+    fn known_by_path(&self) -> MutexGuard<'_, HashMap<RemotePath, Known>> {
         self.told.lock().expect("no code panics while it holds this lock")
     }
 

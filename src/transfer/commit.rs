@@ -3,7 +3,7 @@
 
 use md5::Digest;
 
-use crate::failpoint::{failpoint, left_out};
+use crate::failpoint::{failpoint, safeguard_off};
 use crate::ledger::described;
 use crate::model::{BlobName, Md5, RemotePath, Version};
 use crate::rules::naming::{self};
@@ -426,7 +426,7 @@ pub(crate) fn check_there(
 fn is_of_another(claim: &Claim) -> bool {
     matches!(claim.condition, Condition::IfMatch(_))
         && claim.adopted.is_none()
-        && !left_out!("overtaken-write")
+        && !safeguard_off!("overtaken-write")
 }
 
 /// Makes `content` visible under `claim`.

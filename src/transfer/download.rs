@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use crate::failpoint::left_out;
+use crate::failpoint::safeguard_off;
 use crate::model::failure::{Class, Failure};
 use crate::model::{Precision, RemoteFile};
 use crate::rules::equality::{self, Equality};
@@ -197,7 +197,7 @@ async fn once(
     let after = match described_after(pass, &mut *lease, file, arrived).await {
         // A session that is spent (a closing reply that never came) must not cost the bytes that
         // did come.
-        Err(error) if error.is_spoiling() && !left_out!("spoilt-anew") => {
+        Err(error) if error.is_spoiling() && !safeguard_off!("spoilt-anew") => {
             lease.lost(&error);
             return Err(spoilt(error, arrived).into());
         }
@@ -227,7 +227,7 @@ async fn once(
 
 /// An error after so many bytes of a file: what came is not kept where it may be another file's.
 fn spoilt(error: SourceError, arrived: u64) -> FetchError {
-    if arrived > 0 && error.is_spoiling() && !left_out!("spoilt-anew") {
+    if arrived > 0 && error.is_spoiling() && !safeguard_off!("spoilt-anew") {
         FetchError::Spoilt(error)
     } else {
         FetchError::Source(error)
@@ -243,7 +243,7 @@ async fn described_after(
     arrived: u64,
 ) -> Result<Option<RemoteFile>, SourceError> {
     let after = session.stat(&file.path).await?;
-    if after.is_some() || arrived > 0 || left_out!("folder-listed") {
+    if after.is_some() || arrived > 0 || safeguard_off!("folder-listed") {
         return Ok(after);
     }
     let bound = ListingBound::new(pass.run.limits.entries);
@@ -300,7 +300,7 @@ async fn read(
         let Some(room) = room(pass, chunks).await? else { return Ok(Brought::NoRoom) };
         offset += chunk.len() as u64;
         let most = file.size.map(|size| size.saturating_add(MOST_BEYOND));
-        if most.is_some_and(|most| offset > most) && !left_out!("bytes-end") {
+        if most.is_some_and(|most| offset > most) && !safeguard_off!("bytes-end") {
             return Ok(Brought::TooMuch(offset));
         }
         pass.run.progress.fetched(&pass.source.name, chunk.len() as u64);

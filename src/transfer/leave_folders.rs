@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::failpoint::left_out;
+use crate::failpoint::safeguard_off;
 use crate::model::failure::Class;
 use crate::model::{RemoteFile, RemotePath};
 use crate::report::{Problem, SourceReport, problem};
@@ -18,13 +18,13 @@ use crate::rules::verify::Verdict;
 use crate::runtime::parallel::side_by_side;
 use crate::runtime::retry::retry;
 use crate::source::contract::{FileUse, SourceError};
+use crate::transfer::after_action::{Acted, act, not_there, tell};
 use crate::transfer::alike;
 use crate::transfer::context::Pass;
 use crate::transfer::error::TransferError;
 use crate::transfer::leaving::Due;
 use crate::transfer::listed_again::lines_of;
 use crate::transfer::moved;
-use crate::transfer::post_action::{Acted, act, not_there, tell};
 use crate::transfer::removal::RenameProof;
 use crate::transfer::reread::{self, Reread};
 use crate::transfer::settings::{After, DeleteBy};
@@ -52,7 +52,7 @@ pub(crate) async fn leave_all(pass: &Arc<Pass>, report: &mut SourceReport) {
     waiting.sort_by_cached_key(|due| (due.file.path.parent(), due.file.path.clone()));
     let rested = waiting
         .iter()
-        .filter(|due| due.proof().wait && !left_out!("wait-before-removal"))
+        .filter(|due| due.proof().wait && !safeguard_off!("wait-before-removal"))
         .map(|due| due.read + pass.source.stable_for)
         .max();
     if let Some(until) = rested {
@@ -161,7 +161,7 @@ async fn leave_some(
             Ok(LeaveProof::Stays(why)) => Acted::Failed(Problem::new(Class::AfterAction, why)),
             Ok(LeaveProof::Goes(proof)) if is_exact(due) => act(pass, due, proof).await,
             Ok(LeaveProof::Goes(proof)) => match lines.of_file(due).await {
-                _ if left_out!("line-before-removal") => act(pass, due, proof).await,
+                _ if safeguard_off!("line-before-removal") => act(pass, due, proof).await,
                 Err(error) => Acted::Failed(problem(error)),
                 // What a fresh listing does not show is not there, whatever a description says.
                 Ok(None) => not_there(pass, due),
@@ -242,7 +242,7 @@ async fn read_again(pass: &Pass, due: &Due) -> Result<Option<String>, TransferEr
         }
         // Taken: there is nothing to remove.
         Reread::Whole { verdict: Verdict::Unseen, .. } | Reread::Left(Verdict::Vanished) => None,
-        Reread::Whole { .. } | Reread::Left(_) if left_out!("second-reading") => None,
+        Reread::Whole { .. } | Reread::Left(_) if safeguard_off!("second-reading") => None,
         Reread::TooMuch => Some(NO_ROOM.to_owned()),
         Reread::Whole { .. } | Reread::Left(_) => Some(
             "it was read twice, and its bytes had changed: it stays for the next run".to_owned(),

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use tokio::time::Instant;
 
-use crate::failpoint::left_out;
+use crate::failpoint::safeguard_off;
 use crate::model::{Md5, ModifiedTime, RemoteFile, RemotePath};
 use crate::report::Problem;
 use crate::rules::equality::{self, Equality, is_exact};
@@ -58,7 +58,7 @@ impl Due {
     /// of a share, unless its system says that nobody writes to the file.
     pub(crate) fn proof(&self) -> ReadProof {
         let exact = self.file.modified.as_ref().is_some_and(is_exact) && self.file.size.is_some();
-        let young = self.is_of_share && self.rest == Rest::Young && !left_out!("share-reread");
+        let young = self.is_of_share && self.rest == Rest::Young && !safeguard_off!("share-reread");
         ReadProof {
             wait: self.rest != Rest::Proven,
             reread: self.rest == Rest::Nothing || !exact || young,
@@ -70,7 +70,7 @@ impl Due {
         match equality::between(&self.file, now) {
             Equality::Same => true,
             Equality::Unknown => self.proof().reread,
-            Equality::Different => left_out!("look-before-removal"),
+            Equality::Different => safeguard_off!("look-before-removal"),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! One file: described, downloaded, unpacked, uploaded, committed, recorded, removed at the source.
 
+pub mod after_action;
 pub mod alike;
 pub mod alike_folders;
 pub mod alike_names;
@@ -15,7 +16,6 @@ pub mod events;
 pub mod identity;
 pub mod leave_folders;
 pub mod leaving;
-pub mod limit_memory;
 pub mod listed_again;
 pub mod lookup;
 pub mod member_slips;
@@ -23,10 +23,10 @@ pub mod missing;
 pub mod moved;
 pub mod options;
 pub mod permits;
-pub mod post_action;
 pub mod progress;
 pub mod quarantined;
 pub mod recheck;
+pub mod refused_archives;
 pub mod removal;
 pub mod removed_files;
 pub mod request;

@@ -5,16 +5,16 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use time::OffsetDateTime;
 
-use crate::failpoint::left_out;
+use crate::failpoint::safeguard_off;
 use crate::model::{RemoteFile, RemotePath};
 use crate::report::{SourceReport, problem};
 use crate::rules::equality;
 use crate::rules::plan::known::{History, Times};
+use crate::transfer::after_action::{Acted, moved_unread, record, tell};
 use crate::transfer::aside::given_back;
 use crate::transfer::context::Pass;
 use crate::transfer::leaving::Due;
 use crate::transfer::listed_again::lines_of;
-use crate::transfer::post_action::{Acted, moved_unread, record, tell};
 
 /// Looks at all that was moved, each folder once.
 pub(crate) async fn look_after_all(pass: &Pass, report: &mut SourceReport) {
@@ -22,7 +22,7 @@ pub(crate) async fn look_after_all(pass: &Pass, report: &mut SourceReport) {
     for (due, to) in pass.leaving.take_moved() {
         folders.entry(to.parent()).or_default().push((due, to));
     }
-    if left_out!("look-after-rename") {
+    if safeguard_off!("look-after-rename") {
         return;
     }
     for (folder, moved) in folders {

@@ -14,7 +14,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::failpoint::left_out;
+use crate::failpoint::safeguard_off;
 
 /// Tickets for each slot: records wait for the append that is under way, and then for their own.
 const TICKETS_PER_SLOT: usize = 2;
@@ -216,7 +216,7 @@ impl<'a> Admission<'a> {
         let place =
             async { source.places.acquire().await.expect("this semaphore is never closed") };
         let both = async {
-            if left_out!("place-before-slot") {
+            if safeguard_off!("place-before-slot") {
                 let slot = store.slot().await;
                 return Self { place: place.await, slot };
             }

@@ -7,7 +7,7 @@ use crate::model::Version;
 use crate::state::paths::StatePaths;
 use crate::state::store::StateStore;
 use crate::store::contract::{BlobInfo, StoreError};
-use crate::transfer::limit_memory::RefusedArchives;
+use crate::transfer::refused_archives::RefusalCache;
 use crate::transfer::settings::Source;
 
 /// What a source has in quarantine.
@@ -15,7 +15,7 @@ use crate::transfer::settings::Source;
 pub struct Quarantine {
     versions: OnceLock<HashSet<String>>,
     again: bool,
-    refused: RefusedArchives,
+    refused: RefusalCache,
 }
 
 impl Quarantine {
@@ -39,7 +39,7 @@ impl Quarantine {
     }
 
     /// What limits have refused.
-    pub(crate) fn refused(&self) -> &RefusedArchives {
+    pub(crate) fn refused(&self) -> &RefusalCache {
         &self.refused
     }
 

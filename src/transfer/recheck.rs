@@ -11,21 +11,26 @@ use crate::rules::plan::known::{History, Known, Seen};
 use crate::rules::plan::rest::Rest;
 use crate::rules::plan::{Why, as_before};
 use crate::rules::verify::Verdict;
+use crate::transfer::after_action::{self, Acted};
 use crate::transfer::alike;
 use crate::transfer::context::Pass;
 use crate::transfer::download;
 use crate::transfer::error::TransferError;
 use crate::transfer::leaving::{Due, is_doubted};
 use crate::transfer::permits::Admission;
-use crate::transfer::post_action::{self, Acted};
 use crate::transfer::request::Transfer;
 use crate::transfer::reread::{self, Reread, unverified};
 use crate::transfer::settling::note_restless;
 use crate::transfer::stored_sum::stored_sum;
 use crate::transfer::transfer::transfer;
 
-/// Brings a file over, or finds that it is what is stored already. Whatever happens is an outcome.
-pub(crate) async fn bring(pass: &Pass, one: &Transfer, admission: Admission<'_>) -> Outcome {
+/// Brings a file over; one that is to be rechecked is read and compared first. Whatever happens is
+/// an outcome.
+pub(crate) async fn transfer_or_recheck(
+    pass: &Pass,
+    one: &Transfer,
+    admission: Admission<'_>,
+) -> Outcome {
     let Some(known) = one.known.as_ref().filter(|_| one.why == Why::Recheck) else {
         return transfer(pass, one, None, admission).await;
     };
@@ -140,7 +145,7 @@ async fn leave(
     let file = if known.history.moves { RemoteFile { modified: None, ..after } } else { after };
     let rest =
         if file.modified.is_some() { pass.rest(&file, one.listed.as_ref()) } else { Rest::Nothing };
-    let left = post_action::members_left(pass, known.version).await?;
+    let left = after_action::members_left(pass, known.version).await?;
     let doubted = is_doubted(one.known.as_deref());
     let due = Due {
         file,
@@ -152,7 +157,7 @@ async fn leave(
         doubted,
         is_of_share: pass.is_share(),
     };
-    match post_action::leave(pass, due, left).await {
+    match after_action::act_or_wait(pass, due, left).await {
         Acted::Done | Acted::Stays(_) => {}
         Acted::Failed(problem) => pass.leaving.failed(&one.file.path, problem),
     }

@@ -1,5 +1,5 @@
-//! Large archives that a limit refused: they are not fetched again in vain until the limit is
-//! another one.
+//! Remembers large archives that a limit refused, so that they are not fetched in vain until a
+//! limit changes.
 
 use std::collections::HashSet;
 
@@ -21,10 +21,10 @@ const MOST_BYTES: u64 = 64 << 10;
 
 /// Which versions of files a source has refused, once that is known.
 #[derive(Debug, Default)]
-pub struct RefusedArchives(OnceCell<HashSet<String>>);
+pub struct RefusalCache(OnceCell<HashSet<String>>);
 
 /// What is remembered of one source.
-pub(crate) struct LimitMemory<'a> {
+pub(crate) struct RefusalRecords<'a> {
     /// Where it is kept.
     pub state: &'a StateStore,
     /// The source's name.
@@ -34,7 +34,7 @@ pub(crate) struct LimitMemory<'a> {
     /// The limits that hold now, see [`limits`].
     pub limits: String,
     /// What is known of it.
-    pub refused: &'a RefusedArchives,
+    pub refused: &'a RefusalCache,
 }
 
 /// Why a version was refused.
@@ -58,7 +58,7 @@ pub fn limits(limits: &ArchiveLimits, memory: u64) -> String {
     )
 }
 
-impl LimitMemory<'_> {
+impl RefusalRecords<'_> {
     /// Reads what is there: one listing, with the first file that is large enough.
     async fn versions(&self) -> Result<&HashSet<String>, StoreError> {
         let list = || async {
@@ -72,7 +72,7 @@ impl LimitMemory<'_> {
 
     /// Why this version of a file of `size` bytes is not fetched: a limit refused it, and is what
     /// it was.
-    pub async fn known(
+    pub async fn earlier_refusal(
         &self,
         size: Option<u64>,
         version: Version,

@@ -1,6 +1,6 @@
 //! Takes one file away at the source: described and removed, renamed and removed, or moved.
 
-use crate::failpoint::{failpoint, left_out};
+use crate::failpoint::{failpoint, safeguard_off};
 use crate::model::failure::Class;
 use crate::model::{RemoteFile, RemotePath, Version};
 use crate::rules::equality::{self, Equality};
@@ -55,7 +55,7 @@ pub(crate) async fn remove_or_move(
         return Ok(Removed::Changed);
     }
     if let FileUse::Taken(who) = session.file_use(path).await?
-        && !left_out!("open-before-removal")
+        && !safeguard_off!("open-before-removal")
     {
         return Ok(Removed::Held(who));
     }
@@ -102,7 +102,7 @@ async fn move_to(
         Err(error) => return Err(error),
     };
     match equality::between(&due.file, &now) {
-        _ if left_out!("look-after-rename") => {}
+        _ if safeguard_off!("look-after-rename") => {}
         Equality::Different if name_back(session, &to, path).await? => return Ok(Removed::Changed),
         Equality::Different => return Ok(Removed::MovedUnread(to)),
         Equality::Unknown => return Ok(Removed::MovedTo(to)),
@@ -119,7 +119,7 @@ async fn stays_or(
     otherwise: Removed,
 ) -> Result<Removed, SourceError> {
     let is_there = session.stat(&due.file.path).await?.is_some_and(|now| is_still(pass, due, &now));
-    Ok(if is_there && !left_out!("look-after-removal") { Removed::Stays } else { otherwise })
+    Ok(if is_there && !safeguard_off!("look-after-removal") { Removed::Stays } else { otherwise })
 }
 
 /// A server that says it removed a file, and shows it again later, is asked at once the next time.
@@ -129,7 +129,7 @@ async fn looked_after(
     due: &Due,
     at: &RemotePath,
 ) -> Result<Removed, SourceError> {
-    if !due.doubted || left_out!("look-after-removal") {
+    if !due.doubted || safeguard_off!("look-after-removal") {
         return Ok(Removed::Gone);
     }
     Ok(match session.stat(at).await? {
@@ -178,7 +178,7 @@ async fn by_rename(
         // Somebody took it at once; or nothing was renamed.
         return stays_or(pass, session, due, Removed::Gone).await;
     };
-    if is_still(pass, due, &now) || left_out!("look-after-rename") {
+    if is_still(pass, due, &now) || safeguard_off!("look-after-rename") {
         return proven_aside(pass, session, due, aside, proof).await;
     }
     name_back(session, &aside, path).await?;

@@ -1,6 +1,6 @@
 //! Whether what arrived of a file is the file.
 
-use crate::failpoint::left_out;
+use crate::failpoint::safeguard_off;
 use crate::model::failure::Class;
 use crate::model::{Md5, RemoteFile};
 use crate::report::Problem;
@@ -102,7 +102,7 @@ pub(super) async fn settle(
             return Ok(Ok(Read { md5, verdict: Verdict::Whole, after: fetched.after }));
         }
         Verdict::Changed | Verdict::Vanished => return Ok(Err(fetched)),
-        Verdict::Touched if left_out!("touched-reread") => {
+        Verdict::Touched if safeguard_off!("touched-reread") => {
             return Ok(Ok(Read { md5, verdict: Verdict::Whole, after: fetched.after }));
         }
         Verdict::Touched if is_listed_otherwise(pass, transfer, file, &fetched) => {

@@ -4,7 +4,7 @@ use time::OffsetDateTime;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::failpoint::{failpoint, left_out};
+use crate::failpoint::{failpoint, safeguard_off};
 use crate::model::failure::{Class, Failure};
 use crate::model::{Md5, RemoteFile, Version};
 use crate::report::{Defer, Ingested, Outcome, problem};
@@ -13,8 +13,9 @@ use crate::rules::plan::rest::Rest;
 use crate::rules::plan::{Skip, Why};
 use crate::rules::verify::Verdict;
 use crate::store::contract::{StoreKind, Upload};
+use crate::transfer::after_action::{self, Acted};
 use crate::transfer::alike;
-use crate::transfer::archive::ingest::limit_memory_of;
+use crate::transfer::archive::ingest::refusal_records_of;
 use crate::transfer::archive::ingest::{ingest, store_members};
 use crate::transfer::archive::partial::{self, Partly};
 use crate::transfer::archive::quarantine;
@@ -26,7 +27,6 @@ use crate::transfer::identity::TransferIdentity;
 use crate::transfer::leaving::{Due, is_doubted};
 use crate::transfer::lookup::{FilePlace, LookupTime, look_for, read_beside};
 use crate::transfer::permits::{Admission, RecordTicket, SlotPermit};
-use crate::transfer::post_action::{self, Acted};
 use crate::transfer::request::Transfer;
 use crate::transfer::settings::Archives;
 use crate::transfer::settling::{
@@ -41,25 +41,29 @@ const CHUNKS_AHEAD: usize = 4;
 /// Brings one file over. Whatever happens is an outcome; nothing of a failed transfer is visible in
 /// the store, except members of an archive whose last steps failed, which the next run completes. A
 /// file that is not there is deferred as unreachable until a fresh listing decides about it. With
-/// `mark`, its bytes are known to have this MD5, and others of equal path, size and time were taken
-/// before.
+/// `content_md5`, its bytes are known to have this MD5, and others of equal path, size and time
+/// were taken before.
 pub(crate) async fn transfer(
     pass: &Pass,
     transfer: &Transfer,
-    mark: Option<Md5>,
+    content_md5: Option<Md5>,
     admission: Admission<'_>,
 ) -> Outcome {
-    let (mut mark, mut taken, mut spoilt) = (mark, false, 0);
-    let mut result = attempt(pass, transfer, mark, admission).await;
+    let (mut content_md5, mut name_was_taken, mut spoilt) = (content_md5, false, 0);
+    let mut result = attempt(pass, transfer, content_md5, admission).await;
     while !pass.run.cancel.is_cancelled() {
         match &result {
             // Its name was taken while it was on its way: it is read once more, and finds a name of
             // its own.
-            Err(TransferError::Store(error)) if error.kind == StoreKind::Condition && !taken => {
-                taken = true
+            Err(TransferError::Store(error))
+                if error.kind == StoreKind::Condition && !name_was_taken =>
+            {
+                name_was_taken = true
             }
             // Other bytes of equal size and time stand there: its version tells of its bytes, too.
-            Err(TransferError::OtherBytes(md5)) if mark.is_none() => mark = Some(*md5),
+            Err(TransferError::OtherBytes(md5)) if content_md5.is_none() => {
+                content_md5 = Some(*md5)
+            }
             // What came may be another file's: it is read anew, from its first byte on.
             Err(TransferError::Source(error))
                 if error.is_spoiling() && spoilt < pass.source.policy.attempts =>
@@ -70,7 +74,7 @@ pub(crate) async fn transfer(
         }
         // What the first attempt held is given back by now: this one queues again.
         let Some(admission) = pass.admission().await else { break };
-        result = attempt(pass, transfer, mark, admission).await;
+        result = attempt(pass, transfer, content_md5, admission).await;
     }
     match result {
         Ok(outcome) => outcome,
@@ -86,7 +90,7 @@ pub(crate) async fn transfer(
 async fn attempt(
     pass: &Pass,
     transfer: &Transfer,
-    mark: Option<Md5>,
+    content_md5: Option<Md5>,
     admission: Admission<'_>,
 ) -> Result<Outcome, TransferError> {
     let described = match pass
@@ -102,9 +106,9 @@ async fn attempt(
     if described.contested && !may_be_contested(pass, transfer, &described.file) {
         return Ok(Outcome::Deferred(Defer::Changed));
     }
-    match attempt_described(pass, transfer, &described, mark, admission).await? {
-        Ok(outcome) => Ok(outcome),
-        Err(left) => {
+    match attempt_described(pass, transfer, &described, content_md5, admission).await? {
+        Attempted::Ended(outcome) => Ok(outcome),
+        Attempted::Left(left) => {
             let Some(file) = better_told(pass, transfer, &described, &left) else {
                 return Ok(match is_listed_otherwise(pass, transfer, &described.file, &left) {
                     true => Outcome::Failed(listed_otherwise()),
@@ -113,8 +117,11 @@ async fn attempt(
             };
             let described = Described { file, contested: true };
             let admission = admitted_again(pass).await?;
-            let outcome = attempt_described(pass, transfer, &described, mark, admission).await?;
-            Ok(outcome.unwrap_or_else(|left| left_for_later(left.verdict)))
+            let again = attempt_described(pass, transfer, &described, content_md5, admission);
+            Ok(match again.await? {
+                Attempted::Ended(outcome) => outcome,
+                Attempted::Left(left) => left_for_later(left.verdict),
+            })
         }
     }
 }
@@ -131,50 +138,60 @@ struct TakenFile {
     read: Option<Read>,
 }
 
-/// The road of a file that is described; or the file is left at the source.
+/// What an attempt at a file came to.
+enum Attempted {
+    Ended(Outcome),
+    /// It is not to be taken now.
+    Left(Fetched),
+}
+
+/// The road of a file that is described.
 async fn attempt_described(
     pass: &Pass,
     transfer: &Transfer,
     described: &Described,
-    mark: Option<Md5>,
+    content_md5: Option<Md5>,
     admission: Admission<'_>,
-) -> Result<Result<Outcome, Fetched>, TransferError> {
+) -> Result<Attempted, TransferError> {
     let file = &described.file;
-    let version = mark.map_or_else(|| Version::of(file), |md5| Version::of_content(file, &md5));
+    let version =
+        content_md5.map_or_else(|| Version::of(file), |md5| Version::of_content(file, &md5));
     if pass.quarantine.holds(version) {
-        return Ok(Ok(Outcome::Skipped(Skip::Quarantined)));
+        return Ok(Attempted::Ended(Outcome::Skipped(Skip::Quarantined)));
     }
     let wants_again = transfer.why == Why::Again || pass.run.retry_quarantined;
     if pass.source.archives != Archives::Keep
         && !wants_again
-        && let Some(problem) = limit_memory_of(pass).known(file.size, version).await?
+        && let Some(problem) = refusal_records_of(pass).earlier_refusal(file.size, version).await?
     {
-        return Ok(Ok(Outcome::Failed(problem)));
+        return Ok(Attempted::Ended(Outcome::Failed(problem)));
     }
     let yields = transfer.yields;
     let (unseen, moved, member) = (false, false, None);
-    let identity = TransferIdentity { file, version, md5: mark, unseen, moved, yields, member };
-    let (mut taken, ticket) = match brought(pass, transfer, &identity, admission).await? {
-        Ok(brought) => brought,
-        Err(left) => return Ok(Err(left)),
+    let identity =
+        TransferIdentity { file, version, md5: content_md5, unseen, moved, yields, member };
+    let (mut taken, ticket) = match claim_and_read(pass, transfer, &identity, admission).await? {
+        Ok(taken) => taken,
+        Err(left) => return Ok(Attempted::Left(left)),
     };
     let known = known_of(transfer, &identity, taken.read.as_ref());
-    let ticket = Some(ticket).filter(|_| !left_out!("ticket-until-durable"));
+    let ticket = Some(ticket).filter(|_| !safeguard_off!("ticket-until-durable"));
     taken.ingested.proof.stored = Some(pass.run.store_time());
     record(pass, file, &known, &taken.ingested).await?;
-    let ticket = ticket.filter(|_| left_out!("ticket-for-the-record-alone"));
+    let ticket = ticket.filter(|_| safeguard_off!("ticket-for-the-record-alone"));
     taken.ingested.proof.taken = Some((file.clone(), version));
     quarantine::release(pass, version).await?;
     let mut ingested = taken.ingested;
-    limit_memory_of(pass).release(version).await?;
-    let leaving = leaves(pass, transfer, described, known, taken.read, ingested.members_left);
-    match Box::pin(leaving).await {
+    refusal_records_of(pass).release(version).await?;
+    let members = ingested.members_left;
+    let acting = begin_after_action(pass, transfer, described, known, taken.read, members);
+    match Box::pin(acting).await {
         Acted::Done => {}
         Acted::Stays(note) => ingested.notes.push(note),
         Acted::Failed(problem) => ingested.after = Some(problem),
     }
     drop(ticket);
-    Ok(Ok(Outcome::Ingested(ingested)))
+    Ok(Attempted::Ended(Outcome::Ingested(ingested)))
 }
 
 /// What the ledger is to know of a file.
@@ -186,14 +203,14 @@ fn known_of(transfer: &Transfer, identity: &TransferIdentity<'_>, read: Option<&
     Known { history: History { left, moves, ..known.history.clone() }, ..known }
 }
 
-/// Lets a file go that this program read.
-async fn leaves(
+/// Begins the after-action of a file, if this program read it.
+async fn begin_after_action(
     pass: &Pass,
     transfer: &Transfer,
     described: &Described,
     known: Known,
     read: Option<Read>,
-    left: u64,
+    members_only_at_source: u64,
 ) -> Acted {
     // What is not there any more needs no removal; what was not read is none of ours to remove.
     let Some(Read { md5, after: Some(after), .. }) = read else { return Acted::Done };
@@ -218,7 +235,7 @@ async fn leaves(
         doubted,
         is_of_share: pass.is_share(),
     };
-    post_action::leave(pass, due, left).await
+    after_action::act_or_wait(pass, due, members_only_at_source).await
 }
 
 fn left_for_later(verdict: Verdict) -> Outcome {
@@ -241,7 +258,7 @@ enum TriedFile<'a> {
 }
 
 /// Looks for the file's place, reads it and commits it, or says why it is not to be taken now.
-async fn brought<'a>(
+async fn claim_and_read<'a>(
     pass: &'a Pass,
     transfer: &Transfer,
     identity: &TransferIdentity<'_>,
@@ -272,8 +289,8 @@ async fn brought<'a>(
         };
         let upload = Upload::new(claim.name.clone());
         // Those that wait for their record do without the memory of their way up to there.
-        let bringing = bring(pass, transfer, identity, claim, &upload, (admission, time));
-        let result = Box::pin(bringing).await;
+        let reading = read_and_commit(pass, transfer, identity, claim, &upload, (admission, time));
+        let result = Box::pin(reading).await;
         if !matches!(result, Ok(TriedFile::Taken(..))) {
             pass.run.store.abandon(&upload).await;
         }
@@ -286,7 +303,7 @@ async fn brought<'a>(
 }
 
 /// Reads the file and commits it.
-async fn bring<'a>(
+async fn read_and_commit<'a>(
     pass: &'a Pass,
     transfer: &Transfer,
     identity: &TransferIdentity<'_>,
@@ -330,7 +347,7 @@ async fn bring<'a>(
         Ok(read) => read,
         Err(left) => return Ok(TriedFile::Left(left)),
     };
-    if identity.md5.is_some_and(|mark| mark != md5) {
+    if identity.md5.is_some_and(|content_md5| content_md5 != md5) {
         return Ok(TriedFile::Left(Verdict::Changed.into()));
     }
     // An archive writes more than its members: their manifest, or itself into quarantine.

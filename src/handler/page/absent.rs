@@ -11,6 +11,7 @@ use super::html::file_name;
 use super::moment::{age, in_utc, read};
 use super::overview::{MISSING, SourceState, StatusOverview};
 use super::sentence::Sentence;
+use super::stands::Stands;
 use super::view::PassesBySource;
 use crate::history::files_by_name::Hit;
 use crate::report::Word;
@@ -109,9 +110,11 @@ struct ListedInFull {
 /// The newest listing in full that is known of a source.
 fn in_full(passes: &PassesBySource<'_>, name: &str) -> Option<ListedInFull> {
     let mut passes = passes.get(name).into_iter().flatten();
-    let is_full = |status: &str| matches!(status, "ok" | "degraded");
     let (run, pass) = passes.find(|(_, pass)| {
-        is_full(&pass.status) && pass.problems.is_empty() && !pass.unusable && pass.listed.is_some()
+        Stands::of(&pass.status).is_told_to_the_end()
+            && pass.problems.is_empty()
+            && !pass.unusable
+            && pass.listed.is_some()
     })?;
     Some(ListedInFull { at: run.started, left_out: pass.skipped })
 }

@@ -14,9 +14,10 @@ use super::frame::Frame;
 use super::moment::at;
 use super::pass::{PagePass, PageProblem};
 use super::sentence::Sentence;
+use super::stands::Stands;
 use super::view::{Earlier, PageRun, earlier};
 use crate::handler::envelope::HttpAnswer;
-use crate::report::in_bytes;
+use crate::report::{Status, in_bytes};
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
@@ -131,16 +132,20 @@ pub(crate) fn as_of(frame: &Frame<'_>) -> Markup {
 
 /// What a run came to, in a sentence.
 pub(crate) fn run_answer(run: &PageRun) -> Sentence {
-    let came_to = match run.status.as_str() {
-        "ok" => " went well",
-        "running" => " is under way",
-        "interrupted" => " ended before all was done; the next one goes on",
-        "abandoned" => " ended without a word; the next one goes on",
-        "failed" => " could do nothing",
-        "degraded" => {
+    let came_to = match Stands::of(&run.status) {
+        Stands::Ended(Status::Ok) => " went well",
+        Stands::Running => " is under way",
+        Stands::Ended(Status::Interrupted) => " ended before all was done; the next one goes on",
+        Stands::Abandoned => " ended without a word; the next one goes on",
+        Stands::Ended(Status::Failed) => " could do nothing",
+        Stands::Ended(Status::Left) => " was left to another run",
+        Stands::Ended(Status::Degraded) => {
             return Sentence::new("Not all of the run of ").at(run.started).and(" went well");
         }
-        other => return Sentence::new("The run of ").at(run.started).and(format!(": {other}")),
+        Stands::Unknown => {
+            let text = format!(": {}", run.status);
+            return Sentence::new("The run of ").at(run.started).and(text);
+        }
     };
     Sentence::new("The run of ").at(run.started).and(came_to)
 }
@@ -157,12 +162,13 @@ pub fn refusal(frame: &Frame<'_>, status: u16, reason: &str) -> String {
 
 /// A status in its colour; the word itself says as much.
 pub fn word(status: &str) -> Markup {
-    let class = match status {
-        "ok" => "good",
-        "running" => "live",
-        "degraded" | "interrupted" => "warn",
-        "" => "none",
-        _ => "bad",
+    let class = match Stands::of(status) {
+        Stands::Ended(Status::Ok) => "good",
+        Stands::Running => "live",
+        Stands::Ended(Status::Degraded | Status::Interrupted) => "warn",
+        Stands::Ended(Status::Left) => "none",
+        Stands::Unknown if status.is_empty() => "none",
+        Stands::Ended(Status::Failed) | Stands::Abandoned | Stands::Unknown => "bad",
     };
     html! { span.word.(class) { (status) } }
 }

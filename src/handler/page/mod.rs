@@ -31,6 +31,7 @@ mod pass;
 mod run_html;
 mod sentence;
 mod source_html;
+mod stands;
 mod tag;
 mod view;
 

@@ -10,7 +10,7 @@ use time::{Duration, OffsetDateTime};
 
 use crate::rules::schedule::Schedule;
 
-/// A source is not silent before no run was heard of for this long, whatever its schedule.
+/// The least time without a run after which a source may count as silent, whatever its schedule.
 const SILENT: Duration = Duration::hours(3);
 /// A look at a source may begin so long before the time at which it was due: clocks differ.
 const EARLY: Duration = Duration::minutes(1);
@@ -92,8 +92,8 @@ fn span(schedule: &str, now: OffsetDateTime) -> Option<Duration> {
     Some(first)
 }
 
-/// Whether no run was heard of for so long that somebody must look: two times have passed since at
-/// which there should have been one.
+/// Whether a source is silent: its last run began more than [`SILENT`] ago and before the last time
+/// but one at which it was due. Without a known schedule the time alone decides.
 pub(crate) fn is_silent(
     looked: OffsetDateTime,
     last_but_one: Option<OffsetDateTime>,

@@ -11,12 +11,14 @@ use super::days::{self, DaysTold};
 use super::expected::{ExpectedFeed, ExpectedNight};
 use super::next::is_silent;
 use super::pass::PagePass;
+use super::stands::Stands;
 use super::view::{NAMED, PageRun, PassesBySource};
 use crate::history::run_id::began;
 use crate::history::source_days::DayState;
 use crate::history::source_index::SourceIndex;
 use crate::history::standing::{LastingTrouble, SourceStanding};
 use crate::model::failure::Class;
+use crate::report::Status;
 use crate::rules::expect::WhyUnmet;
 
 /// What is told of a file that is expected and not here, in the place of a class.
@@ -422,16 +424,16 @@ fn what(class: &str) -> String {
 
 fn word(state: Option<&str>, needs: &[Need], running: bool, silent: bool) -> SourceWord {
     let late = !needs.is_empty() && needs.iter().all(|need| need.class == "late");
-    match state {
-        Some("failed") => SourceWord::Down,
+    match state.map(Stands::of) {
+        Some(Stands::Ended(Status::Failed)) => SourceWord::Down,
         _ if late => SourceWord::Stuck,
-        Some("degraded" | "unreadable") => SourceWord::Failing,
+        Some(Stands::Ended(Status::Degraded) | Stands::Unknown) => SourceWord::Failing,
         _ if !needs.is_empty() => SourceWord::Failing,
         _ if running => SourceWord::Running,
         _ if silent => SourceWord::Silent,
-        Some("abandoned") => SourceWord::Abandoned,
-        Some("interrupted") => SourceWord::Interrupted,
-        Some(_) => SourceWord::Fine,
+        Some(Stands::Abandoned) => SourceWord::Abandoned,
+        Some(Stands::Ended(Status::Interrupted)) => SourceWord::Interrupted,
+        Some(Stands::Running | Stands::Ended(Status::Left | Status::Ok)) => SourceWord::Fine,
         None => SourceWord::NoRunYet,
     }
 }
@@ -463,6 +465,8 @@ mod tests {
             (Some("ok"), vec![], false, true, Silent),
             (Some("ok"), vec![], true, true, Running),
             (Some("ok"), vec![], false, false, Fine),
+            (Some("left"), vec![], false, false, Fine),
+            (Some("of another release"), vec![], false, false, Failing),
             (None, vec![], false, false, NoRunYet),
         ] {
             assert_eq!(word(state, &needs, running, silent), expected, "{state:?}");

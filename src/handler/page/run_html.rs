@@ -10,9 +10,10 @@ use super::html::{self as parts, named, word};
 use super::moment::at;
 use super::overview::ArrivedFile;
 use super::pass::PagePass;
+use super::stands::Stands;
 use super::view::{PageRun, WantedFailures, span};
 use crate::model::number_of;
-use crate::report::in_bytes;
+use crate::report::{Status, in_bytes};
 
 /// Sources that are shown.
 const SOURCES: usize = 50;
@@ -77,14 +78,16 @@ fn is_unlisted(pass: &PagePass) -> bool {
 
 /// Whether a pass is nothing to look at: the rows of such come last.
 fn rank(pass: &PagePass) -> u8 {
-    match pass.status.as_str() {
-        "failed" => 0,
-        "degraded" | "unreadable" => 1,
-        "abandoned" | "interrupted" => 2,
-        "running" => 3,
-        _ if pass.failed + pass.deferred > 0 => 4,
-        _ if pass.ingested > 0 => 5,
-        _ => 6,
+    match Stands::of(&pass.status) {
+        Stands::Ended(Status::Failed) => 0,
+        Stands::Ended(Status::Degraded) | Stands::Unknown => 1,
+        Stands::Abandoned | Stands::Ended(Status::Interrupted) => 2,
+        Stands::Running => 3,
+        Stands::Ended(Status::Ok | Status::Left) => match pass {
+            pass if pass.failed + pass.deferred > 0 => 4,
+            pass if pass.ingested > 0 => 5,
+            _ => 6,
+        },
     }
 }
 

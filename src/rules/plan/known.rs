@@ -2,7 +2,7 @@
 
 use time::OffsetDateTime;
 
-use crate::failpoint::left_out;
+use crate::failpoint::safeguard_off;
 use crate::model::{Md5, ModifiedTime, RemoteFile, Version};
 use crate::rules::equality::{self, Equality};
 
@@ -112,7 +112,7 @@ impl Known {
             .map(|then| equality::times(then.as_ref(), file.modified.as_ref()));
         if looks.contains(&Equality::Same) {
             // What was young when it was looked at is compared once more.
-            let is_racy = self.history.looked.is_some() && !left_out!("racy");
+            let is_racy = self.history.looked.is_some() && !safeguard_off!("racy");
             return if is_racy { Equality::Unknown } else { Equality::Same };
         }
         if looks.contains(&Equality::Different) { Equality::Different } else { Equality::Unknown }
@@ -129,7 +129,7 @@ impl Known {
         if self.modified.iter().chain(exact_listed).any(alike) {
             let hides = file.modified.as_ref().is_some_and(|modified| {
                 let looked = self.history.looked.unwrap_or(modified.at);
-                equality::could_hide_a_replacement(modified, looked) && !left_out!("racy")
+                equality::could_hide_a_replacement(modified, looked) && !safeguard_off!("racy")
             });
             return if hides { Equality::Unknown } else { Equality::Same };
         }

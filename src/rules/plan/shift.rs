@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use time::OffsetDateTime;
 
-use crate::failpoint::left_out;
+use crate::failpoint::safeguard_off;
 use crate::model::{ModifiedTime, RemoteFile};
 use crate::rules::equality::{self, Equality};
 use crate::rules::plan::known::Known;
@@ -66,7 +66,7 @@ impl Shift {
             .for_each(|quarters| *counts.entry(quarters).or_default() += 1);
         let (best, alike) = counts.into_iter().max_by_key(|(_, count)| *count)?;
         let old = self.moves.iter().filter(|(moved, old)| *moved == Some(best) && *old).count();
-        let enough = old >= FEWEST || left_out!("zone");
+        let enough = old >= FEWEST || safeguard_off!("zone");
         (enough && alike * 100 >= self.moves.len() * PERCENT).then_some(best)
     }
 }

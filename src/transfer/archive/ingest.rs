@@ -17,7 +17,7 @@ use crate::transfer::context::Pass;
 use crate::transfer::error::TransferError;
 use crate::transfer::events::Call;
 use crate::transfer::identity::TransferIdentity;
-use crate::transfer::limit_memory::{LimitMemory, limits};
+use crate::transfer::refused_archives::{RefusalRecords, limits};
 use crate::transfer::request::Transfer;
 use crate::transfer::settings::Archives;
 use crate::transfer::whole_file::{plain_file, told_of};
@@ -42,7 +42,7 @@ pub(crate) async fn ingest(
         Err(error) => {
             let Some(kind) = part_of(pass, identity, &error) else {
                 if error.class() == Class::LimitArchive {
-                    limit_memory_of(pass)
+                    refusal_records_of(pass)
                         .remember(identity.version, spool.size(), chain(&error))
                         .await;
                 }
@@ -128,9 +128,9 @@ pub(crate) async fn prove(
 }
 
 /// What is remembered of archives that a limit refused.
-pub(crate) fn limit_memory_of(pass: &Pass) -> LimitMemory<'_> {
+pub(crate) fn refusal_records_of(pass: &Pass) -> RefusalRecords<'_> {
     let limits = pass.source.unpacking.own_limits.over(&pass.run.limits.archive);
-    LimitMemory {
+    RefusalRecords {
         state: &pass.run.state,
         source: &pass.source.name,
         run: &pass.run.id,

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-/// A step of the program that sees through lies, as `left_out!` names it, and what it does.
+/// A step of the program that sees through lies, as `safeguard_off!` names it, and what it does.
 pub const SAFEGUARDS: &[(&str, &str)] = &[
     ("verify", "as many bytes must come as were promised"),
     ("look-after-read", "a file is described after it was read, and must be what it was before"),
