@@ -130,6 +130,10 @@ impl DemoSftpScript {
         name: &[u8],
         applies: impl Fn(&DemoSftpFault) -> bool,
     ) -> Option<DemoSftpFault> {
+        // The compiler sees by this that what is shipped has no faults.
+        if !cfg!(feature = "testing") {
+            return None;
+        }
         let rules = self.rules.get(name)?;
         let rule = rules.iter().find(|rule| {
             let count =
