@@ -373,6 +373,13 @@ impl SourceError {
         self
     }
 
+    /// Marks an error after which the session is of no use.
+    #[must_use]
+    pub(crate) fn session_ends(mut self) -> Self {
+        self.keeps_session = false;
+        self
+    }
+
     /// Marks an error (a missing file, a refused right) after which the session goes on well.
     #[must_use]
     pub fn session_survives(mut self) -> Self {

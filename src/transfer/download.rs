@@ -246,11 +246,19 @@ async fn described_after(
     if after.is_some() || arrived > 0 || safeguard_off!("folder-listed") {
         return Ok(after);
     }
-    let bound = ListingBound::new(pass.run.limits.entries);
-    let mut visit = |listed| bound.count(&listed);
+    let (bound, mut tells) = (ListingBound::new(pass.run.limits.entries), false);
+    let mut visit = |listed| {
+        tells = true;
+        bound.count(&listed);
+    };
     let listing = session.list(&file.path, &mut visit);
-    match bound.hold(pass.pool.address(), &file.path, listing).await {
-        Ok(()) => Err(SourceError::is_folder(Op::Read, pass.pool.address(), &file.path)),
+    let listed = bound.hold(pass.pool.address(), &file.path, listing).await;
+    let is_folder = || SourceError::is_folder(Op::Read, pass.pool.address(), &file.path);
+    match listed {
+        Ok(()) => Err(is_folder()),
+        // Only of a folder there is something to tell, whatever the listing broke off by.
+        Err(error) if tells && !error.keeps_session() => Err(is_folder().session_ends()),
+        Err(_) if tells => Err(is_folder()),
         Err(error) if !error.keeps_session() => Err(error),
         Err(_) => Ok(None),
     }

@@ -122,11 +122,33 @@ pub fn honest_requests(toml_of_sftp: bool) -> [u64; 2] {
 
 /// Two lies that come to what nobody can tell from the truth, and why. No schedule plays them
 /// together.
-const BLIND_PAIRS: &[(&str, &str, &str)] = &[(
-    "folder-as-file-ftp",
-    "folder-as-empty-file",
-    "where listings alone tell kinds, what is listed and read as an empty file is one",
-)];
+const BLIND_PAIRS: &[(&str, &str, &str)] = &[
+    (
+        "folder-as-file-ftp",
+        "folder-as-empty-file",
+        "where listings alone tell kinds, what is listed and read as an empty file is one",
+    ),
+    (
+        "folder-as-file",
+        "folder-not-there",
+        "what is described and read as an empty file, and cannot be listed, is one",
+    ),
+    (
+        "folder-as-file",
+        "listing-denied",
+        "what is described and read as an empty file, and may not be listed, is one",
+    ),
+    (
+        "end-between-pages",
+        "pages-swapped",
+        "of two questions both find the end: an honest server says so of an empty folder",
+    ),
+    (
+        "offset-ignored",
+        "half-and-226",
+        "the first half, and the first half again from a read begun anew, have the file's size",
+    ),
+];
 
 struct WireSchedule {
     scene: Arc<WireScene>,
