@@ -276,24 +276,60 @@ pub async fn change(
     state: &StateStore,
     change: impl Fn(&mut SourceIndex),
 ) -> Result<(), StateError> {
+    let first = read_to_replace(state).await;
+    change_from(state, first, change).await
+}
+
+/// As [`change`], where what is stored was read as `first`. That it has changed since is noticed:
+/// then it is read again.
+async fn change_from(
+    state: &StateStore,
+    first: Result<(SourceIndex, Condition), StateError>,
+    change: impl Fn(&mut SourceIndex),
+) -> Result<(), StateError> {
+    let (mut before, mut condition) = first?;
     for tries in 0.. {
-        let (before, condition) = read_to_replace(state).await?;
         let mut index = before.clone();
         change(&mut index);
         if index == before || replace(state, &index, &condition, tries).await? {
             break;
         }
+        (before, condition) = read_to_replace(state).await?;
     }
     Ok(())
+}
+
+/// What notes of the end of a run that it looked at its sources, as far as that may come before the
+/// record of the run.
+#[derive(Debug)]
+pub struct RunNote {
+    /// Whether the names of its files were written; `None`: there are none.
+    names: Option<bool>,
+    stored: Result<(SourceIndex, Condition), StateError>,
+}
+
+/// Writes the names that the manifests of the ended run of `record` tell, and reads what is stored
+/// of all sources. Nothing waits for the record of the run: names are found by those who search
+/// them, whether it is there or not.
+pub async fn prepare_note(state: &StateStore, record: &RunRecord) -> RunNote {
+    let (names, stored) =
+        tokio::join!(name_index::after_run(state, record), read_to_replace(state));
+    RunNote { names, stored }
 }
 
 /// Notes that the run of `record` has looked at its sources. What cannot be written is told in the
 /// log; it costs a look too many.
 pub async fn note(state: &StateStore, record: &RunRecord) {
+    let prepared = prepare_note(state, record).await;
+    note_prepared(state, record, prepared).await;
+}
+
+/// As [`note`], once the record of the run is written.
+pub async fn note_prepared(state: &StateStore, record: &RunRecord, prepared: RunNote) {
     let run = record.run.as_ref().unwrap_or(&record.id);
-    let names = name_index::after_run(state, record).await;
+    let RunNote { names, stored } = prepared;
     let many = AtomicBool::new(false);
-    let noted = change(state, |index| {
+    let noted = change_from(state, stored, |index| {
         index.take_in(record);
         if let Some(written) = &names {
             many.store(index.names.take_in(run, *written), Ordering::Relaxed);

@@ -16,6 +16,7 @@ use crate::ledger::error::LedgerError;
 use crate::ledger::head::Piece;
 use crate::ledger::index::Index;
 use crate::ledger::journal_files::{MAX_OVERTAKEN, OwnJournal, make, name_in_head};
+use crate::ledger::journal_write::{JournalAsk, Write, answer, reason};
 use crate::ledger::loaded::LedgerLoaded;
 use crate::ledger::reach::{Reached, extended};
 use crate::ledger::record::Record;
@@ -37,15 +38,6 @@ const LINGER_SHARE: u32 = 4;
 const LONGEST_LINGER: Duration = Duration::from_millis(10);
 /// A shorter wait is not worth a timer: the store is near.
 const SHORTEST_LINGER: Duration = Duration::from_millis(1);
-
-struct Write {
-    /// `None` asks for a fold, and for nothing else.
-    record: Option<Record>,
-    /// Journals beyond which it is due, if that is fewer than at any other time.
-    journals: Option<usize>,
-    line: Vec<u8>,
-    done: oneshot::Sender<Result<(), LedgerError>>,
-}
 
 /// The writing end. Records of many tasks that come while an append is under way go together in the
 /// next one.
@@ -115,28 +107,29 @@ impl Journal {
 
     /// Appends `record` and returns when it is durable.
     pub async fn write(&self, record: Record) -> Result<(), LedgerError> {
-        self.ask(record.to_line(), Some(record), None).await
+        self.ask(record.to_line(), JournalAsk::Append(record)).await
     }
 
     /// Folds journals into a snapshot if that is due.
     pub async fn fold_if_due(&self) -> Result<(), LedgerError> {
-        self.ask(Vec::new(), None, None).await
+        self.ask(Vec::new(), JournalAsk::Fold(None)).await
     }
 
     /// As [`Journal::fold_if_due`], where more than `journals` are named.
     pub(crate) async fn fold_above(&self, journals: usize) -> Result<(), LedgerError> {
-        self.ask(Vec::new(), None, Some(journals)).await
+        self.ask(Vec::new(), JournalAsk::Fold(Some(journals))).await
     }
 
-    async fn ask(
-        &self,
-        line: Vec<u8>,
-        record: Option<Record>,
-        journals: Option<usize>,
-    ) -> Result<(), LedgerError> {
+    /// Makes the journal that the first record will go to, if there is none yet. The head does not
+    /// name it before: left unused it is an orphan, which a fold removes a day later.
+    pub(crate) async fn make_ahead(&self) -> Result<(), LedgerError> {
+        self.ask(Vec::new(), JournalAsk::Make).await
+    }
+
+    async fn ask(&self, line: Vec<u8>, asked: JournalAsk) -> Result<(), LedgerError> {
         let (done, result) = oneshot::channel();
         let closed = || LedgerError::Closed("its writer is gone".to_owned());
-        self.writes.send(Write { line, record, journals, done }).await.map_err(|_| closed())?;
+        self.writes.send(Write { line, asked, done }).await.map_err(|_| closed())?;
         result.await.map_err(|_| closed())?
     }
 }
@@ -163,6 +156,8 @@ struct Tail {
     /// The journal in hand; `None` until there is something to record, and when another writer has
     /// ended it.
     own: Option<OwnJournal>,
+    /// One that was made before there was anything to record; no head names it.
+    made: Option<OwnJournal>,
     whole: Option<JournalWhole>,
     reached: Reached,
     /// Files that are being committed.
@@ -179,7 +174,8 @@ impl Tail {
         whole: Option<JournalWhole>,
     ) -> Self {
         let (run, took) = (run.to_owned(), Duration::ZERO);
-        Self { shelf, run, own, whole, reached: Reached::default(), coming: Arc::default(), took }
+        let (reached, coming) = (Reached::default(), Arc::default());
+        Self { shelf, run, own, made: None, whole, reached, coming, took }
     }
 
     async fn serve(mut self, mut queue: mpsc::Receiver<Write>, broken: Arc<OnceLock<String>>) {
@@ -224,13 +220,19 @@ impl Tail {
     }
 
     async fn append_and_fold(&mut self, batch: &[Write]) -> Result<(), LedgerError> {
-        if batch.iter().any(|write| write.record.is_some()) {
+        if batch.iter().any(|write| write.record().is_some()) {
             let begun = Instant::now();
             self.append(batch).await?;
             self.took = begun.elapsed();
         }
-        let journals = batch.iter().filter_map(|write| write.journals).min();
-        self.fold_if_due(journals).await
+        if batch.iter().any(Write::is_make) {
+            self.make_ahead().await;
+        }
+        // Without a record nobody has said that the ledger may be written to.
+        if batch.iter().all(Write::is_make) {
+            return Ok(());
+        }
+        self.fold_if_due(batch.iter().filter_map(Write::above).min()).await
     }
 
     async fn append(&mut self, batch: &[Write]) -> Result<(), LedgerError> {
@@ -273,7 +275,7 @@ impl Tail {
                 own.position += bytes.len() as u64;
                 own.sum = extended(own.sum, &bytes);
                 self.reached.note(&own.name, own.position, own.sum);
-                own.lines += batch.iter().filter(|write| write.record.is_some()).count();
+                own.lines += batch.iter().filter_map(Write::record).count();
                 self.own = Some(own).filter(|_| !ended);
                 self.take_in(batch);
                 return Ok(());
@@ -297,9 +299,17 @@ impl Tail {
     fn take_in(&mut self, batch: &[Write]) {
         let Some(whole) = &mut self.whole else { return };
         let mut index = whole.index.lock().expect("no code panics while it holds this lock");
-        for record in batch.iter().filter_map(|write| write.record.as_ref()) {
+        for record in batch.iter().filter_map(Write::record) {
             whole.lines += 1;
             index.apply(record);
+        }
+    }
+
+    /// Makes a journal ahead of its first record. What fails here is tried again with that record.
+    async fn make_ahead(&mut self) {
+        let is_wanted = self.whole.as_ref().is_some_and(|whole| !whole.legacy);
+        if is_wanted && self.own.is_none() && self.made.is_none() {
+            self.made = make(&self.shelf).await.ok();
         }
     }
 
@@ -311,7 +321,10 @@ impl Tail {
                 return Ok(own);
             }
         }
-        let own = make(&self.shelf).await?;
+        let own = match self.made.take() {
+            Some(made) => made,
+            None => make(&self.shelf).await?,
+        };
         // A head that was there before must still be there: it is read again by a writer that has
         // none in hand.
         let is_first = self.whole.as_ref().is_some_and(|whole| whole.is_first);
@@ -390,28 +403,6 @@ impl Tail {
             folded.untold,
         );
         Ok(())
-    }
-}
-
-/// Why the ledger is closed after `error`; that it is closed is said once.
-fn reason(error: &LedgerError) -> String {
-    match error {
-        LedgerError::Closed(why) => why.clone(),
-        error => chain(error),
-    }
-}
-
-fn answer(batch: Vec<Write>, result: Result<(), LedgerError>) {
-    let why = result.as_ref().err().map(reason);
-    let mut first = Some(result);
-    for write in batch {
-        let own = match (first.take(), &why) {
-            (Some(result), _) => result,
-            (None, Some(why)) => Err(LedgerError::Closed(why.clone())),
-            (None, None) => Ok(()),
-        };
-        // The caller may have been cancelled; the record is written all the same.
-        drop(write.done.send(own));
     }
 }
 

@@ -20,6 +20,7 @@ mod head;
 mod index;
 mod journal;
 pub mod journal_files;
+mod journal_write;
 mod key;
 mod load;
 mod loaded;

@@ -186,6 +186,13 @@ impl Ledger {
         self.journal.is_broken()
     }
 
+    /// Makes what [`Ledger::begin`] writes to, if there is none yet: that need not wait for the
+    /// lease. Nothing is known by it.
+    pub(crate) async fn make_ahead(&self) {
+        // What failed is tried again by the first record, which tells.
+        drop(self.journal.make_ahead().await);
+    }
+
     /// Notes, durably, that this run is about to commit blobs: [`Ledger::may_commit`] waits for
     /// this.
     pub async fn begin(&self, now: OffsetDateTime) -> Result<(), LedgerError> {

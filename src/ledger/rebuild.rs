@@ -18,7 +18,7 @@ use crate::ledger::key::{Key, key};
 use crate::ledger::record::Record;
 use crate::ledger::snapshot::{Entry, Snapshot};
 use crate::model::{ModifiedTime, Precision, RemoteFile, RemotePath, Version, md5_of_hex};
-use crate::rules::plan::known::{History, Known};
+use crate::rules::plan::known::{History, Known, UNSEEN_MARK};
 use crate::runtime::retry::{Policy, retry};
 use crate::settings::percent_decode;
 use crate::state::paths::{StatePaths, is_state};
@@ -140,7 +140,8 @@ impl RebuildFound {
         } else {
             info.md5
         };
-        let history = History { read: md5.is_some(), md5, ..History::default() };
+        let left = info.metadata.contains_key(UNSEEN_MARK);
+        let history = History { read: md5.is_some(), md5, left, ..History::default() };
         let known = Known { history, ..known.clone() };
         let line = Record::file(path, &known, &run, 1, info.size).to_line().into();
         let latest =

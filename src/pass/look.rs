@@ -107,10 +107,13 @@ pub(crate) async fn look_first(
         let ours = match lock {
             Some(ours) => ours,
             // There is work, so the run will leave a record.
-            None => match tokio::join!(source_lock::ask(run, &source.name), run.announce()).0 {
-                Turn::Ours(ours) => ours,
-                Turn::Theirs(other) => return ended(None, left(source, other)).await,
-            },
+            None => {
+                let asked = source_lock::ask(run, &source.name);
+                match tokio::join!(asked, run.announce(), make_ahead(&pass, pieces)).0 {
+                    Turn::Ours(ours) => ours,
+                    Turn::Theirs(other) => return ended(None, left(source, other)).await,
+                }
+            }
         };
         if !fresh && !is_current(&pass).await {
             pass.pool.close().await;
@@ -118,6 +121,13 @@ pub(crate) async fn look_first(
             continue;
         }
         return LookOutcome::Work(pass, Box::new(survey), ours);
+    }
+}
+
+/// Makes the journal of a pass; pieces have journals of their own.
+async fn make_ahead(pass: &Pass, pieces: Pieces<'_>) {
+    if let Pieces::EndIfDead(_) = pieces {
+        pass.ledger.make_ahead().await;
     }
 }
 

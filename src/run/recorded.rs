@@ -59,8 +59,10 @@ pub async fn recorded(mut sources: Vec<Source>, mut options: Options, trigger: T
         return report;
     }
     record.end(&report, &redactor);
-    match records.put(&record).await {
-        Ok(()) => source_index::note(&state, &record).await,
+    let (written, prepared) =
+        tokio::join!(records.put(&record), source_index::prepare_note(&state, &record));
+    match written {
+        Ok(()) => source_index::note_prepared(&state, &record, prepared).await,
         Err(error) => report.problems.push(problem(&error)),
     }
     report

@@ -1,6 +1,6 @@
 //! Names of one folder that differ in case alone: a server that folds case takes both for one file,
-//! and the bytes of the other are never seen. Exact times tell the two apart; where there are none,
-//! equal bytes are doubted.
+//! and the bytes of the other are never seen. Exact times tell the two apart, where a description
+//! after the read confirms them; else equal bytes are doubted.
 
 use std::collections::HashSet;
 
@@ -126,7 +126,7 @@ pub(crate) async fn tell_but(pass: &Pass, report: &mut SourceReport, others: &Ha
         };
         let text = format!(
             "`{one}` and `{other}`: equal bytes come for both, or both were not read yet, and no \
-            exact time tells the two apart: the server may take the two names for one file, so \
+            exact time told after the read tells the two apart: the server may take the two names for one file, so \
             that the other never arrives"
         );
         report.add_problem(Problem::new(Class::Unreachable, text));
@@ -191,7 +191,8 @@ async fn are_doubted(
     let (Some(a), Some(b)) = (known_of(pass, one), known_of(pass, other)) else {
         return Ok(None);
     };
-    if !look_alike(&a, &b) || safeguard_off!("alike-told") {
+    let is_confirmed = [one, other].iter().all(|path| !pass.alike.is_unseen(path));
+    if !look_alike(&a, &b, is_confirmed) || safeguard_off!("alike-told") {
         return Ok(None);
     }
     let sums = (sum_of(pass, one, &a).await?, sum_of(pass, other, &b).await?);
@@ -211,12 +212,13 @@ async fn sum_of(
     }
 }
 
-/// Whether nothing exact tells two files apart. Equal times of copies do, unless listings show two.
-fn look_alike(a: &Known, b: &Known) -> bool {
+/// Whether nothing exact tells two files apart. Equal times of copies do, unless listings show two;
+/// two times do if both files were described after they were read (`is_confirmed`).
+fn look_alike(a: &Known, b: &Known, is_confirmed: bool) -> bool {
     let is_empty = a.size == Some(0) && b.size == Some(0);
     let both = a.modified.as_ref().zip(b.modified.as_ref());
     let both = both.filter(|(a, b)| is_exact(a) && is_exact(b));
-    let differ = both.is_some_and(|(a, b)| !a.agrees_with(b));
+    let differ = is_confirmed && both.is_some_and(|(a, b)| !a.agrees_with(b));
     let are_copies = both.is_some_and(|(a, b)| is_plausible(a) && is_plausible(b))
         && !listed_apart(a.listed.as_ref(), b.listed.as_ref());
     equality::sizes(a.size, b.size).is_possible() && !is_empty && !differ && !are_copies

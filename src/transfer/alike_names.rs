@@ -1,6 +1,6 @@
 //! Pairs of files of one folder whose names differ in case alone.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard};
 
 use crate::model::RemotePath;
@@ -24,6 +24,8 @@ pub struct AlikeNames {
     pairs: Mutex<HashMap<RemotePath, RemotePath>>,
     /// What is known of those that the ledger of this pass does not tell of.
     told: Mutex<HashMap<RemotePath, Known>>,
+    /// Those that the server did not show any more once they were read.
+    unseen: Mutex<HashSet<RemotePath>>,
 }
 
 impl AlikeNames {
@@ -55,6 +57,19 @@ impl AlikeNames {
         self.known_by_path().get(path).cloned()
     }
 
+    /// Notes that the server did not show a file of a pair any more once it was read, so that no
+    /// description confirms whose bytes came.
+    pub(crate) fn note_unseen(&self, path: &RemotePath) {
+        if self.has(path) {
+            self.unseen_paths().insert(path.clone());
+        }
+    }
+
+    /// Whether the server did not show a file any more once this pass had read it.
+    pub(crate) fn is_unseen(&self, path: &RemotePath) -> bool {
+        self.unseen_paths().contains(path)
+    }
+
     /// Whether a file is one of a pair.
     pub fn has(&self, path: &RemotePath) -> bool {
         self.pairs().contains_key(path)
@@ -74,6 +89,10 @@ impl AlikeNames {
 
     fn known_by_path(&self) -> MutexGuard<'_, HashMap<RemotePath, Known>> {
         self.told.lock().expect("no code panics while it holds this lock")
+    }
+
+    fn unseen_paths(&self) -> MutexGuard<'_, HashSet<RemotePath>> {
+        self.unseen.lock().expect("no code panics while it holds this lock")
     }
 
     fn pairs(&self) -> MutexGuard<'_, HashMap<RemotePath, RemotePath>> {

@@ -4,6 +4,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::model::{Md5, ModifiedTime, Precision, RemoteFile, Version};
 use crate::rules::naming::escaped_for_metadata;
+use crate::rules::plan::known::UNSEEN_MARK;
 use crate::store::contract::Metadata;
 
 /// What a blob is: which content of which file, or of which member of it.
@@ -77,7 +78,7 @@ impl TransferIdentity<'_> {
             set("source_md5", crate::model::hex(&md5));
         }
         if self.unseen {
-            set("not_seen_afterwards", "true".to_owned());
+            set(UNSEEN_MARK, "true".to_owned());
         }
         if self.moved {
             set("time_moves", "true".to_owned());

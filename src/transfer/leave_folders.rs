@@ -14,7 +14,6 @@ use crate::report::{Problem, SourceReport, problem};
 use crate::rules::equality;
 use crate::rules::plan::known::Times;
 use crate::rules::plan::rest::Rest;
-use crate::rules::verify::Verdict;
 use crate::runtime::parallel::side_by_side;
 use crate::runtime::retry::retry;
 use crate::source::contract::{FileUse, SourceError};
@@ -26,7 +25,7 @@ use crate::transfer::leaving::Due;
 use crate::transfer::listed_again::lines_of;
 use crate::transfer::moved;
 use crate::transfer::removal::RenameProof;
-use crate::transfer::reread::{self, Reread};
+use crate::transfer::reread;
 use crate::transfer::settings::{After, DeleteBy};
 
 /// A reading, or a line of a listing, that is older is taken anew before a file leaves: where no
@@ -134,13 +133,13 @@ async fn proof_of(pass: &Pass, due: &Due) -> Result<LeaveProof, TransferError> {
     }
     // `None`: the reading takes what it needs.
     if due.file.size.is_some_and(|size| !pass.recheck.take(size)) {
-        return Ok(LeaveProof::Stays(NO_ROOM.to_owned()));
+        return Ok(LeaveProof::Stays(reread::NO_ROOM.to_owned()));
     }
     let by_rename = pass.source.after == After::Delete && pass.source.delete_by == DeleteBy::Rename;
     if by_rename {
         return Ok(LeaveProof::Goes(RenameProof::Bytes));
     }
-    Ok(read_again(pass, due).await?.map_or(BY_DESCRIPTION, LeaveProof::Stays))
+    Ok(reread::why_it_stays(pass, due).await?.map_or(BY_DESCRIPTION, LeaveProof::Stays))
 }
 
 async fn leave_some(
@@ -229,23 +228,4 @@ fn is_exact(due: &Due) -> bool {
 fn is_as_before(pass: &Pass, due: &Due, line: &RemoteFile) -> bool {
     let is_its_time = pass.times() == Times::Unknown || line.modified == due.listed;
     is_its_time && equality::sizes(line.size, due.file.size).is_possible()
-}
-
-const NO_ROOM: &str =
-    "its time does not prove that it rests, and `recheck` left no room to read it again: it stays";
-
-/// Why the file must stay, if its bytes are not what they were.
-async fn read_again(pass: &Pass, due: &Due) -> Result<Option<String>, TransferError> {
-    Ok(match reread::read(pass, &due.file).await? {
-        Reread::Whole { md5, verdict: Verdict::Whole | Verdict::Touched, .. } if md5 == due.md5 => {
-            None
-        }
-        // Taken: there is nothing to remove.
-        Reread::Whole { verdict: Verdict::Unseen, .. } | Reread::Left(Verdict::Vanished) => None,
-        Reread::Whole { .. } | Reread::Left(_) if safeguard_off!("second-reading") => None,
-        Reread::TooMuch => Some(NO_ROOM.to_owned()),
-        Reread::Whole { .. } | Reread::Left(_) => Some(
-            "it was read twice, and its bytes had changed: it stays for the next run".to_owned(),
-        ),
-    })
 }

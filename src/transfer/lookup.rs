@@ -3,7 +3,8 @@
 use crate::report::{Ingested, Proof};
 use crate::rules::equality;
 use crate::rules::plan::Why;
-use crate::store::contract::BLOCK_BYTES;
+use crate::rules::plan::known::UNSEEN_MARK;
+use crate::store::contract::{BLOCK_BYTES, BlobInfo};
 use crate::transfer::archive::manifest;
 use crate::transfer::commit::{self, Claim, Claimed};
 use crate::transfer::context::Pass;
@@ -57,6 +58,12 @@ fn is_new(transfer: &Transfer) -> bool {
     transfer.why == Why::New && transfer.known.is_none()
 }
 
+/// Whether the server took the file of a blob away once it was read: what is listed now is another
+/// one, and may have its size and time.
+fn is_unseen(found: &BlobInfo) -> bool {
+    found.metadata.contains_key(UNSEEN_MARK)
+}
+
 /// Looks for the place of the file of `identity`.
 pub(crate) async fn look_for(
     pass: &Pass,
@@ -89,7 +96,9 @@ pub(crate) async fn look_for(
         Claimed::Free(claim) => Ok(FilePlace::Free(claim)),
         // The bytes are compared, or the original of an archive says nothing of its members, which
         // are stored after it: the file is read, and meets the blob at the commit.
-        Claimed::There(name, _) if !may_be_done || pass.source.archives == Archives::Both => {
+        Claimed::There(name, found)
+            if !may_be_done || pass.source.archives == Archives::Both || is_unseen(&found) =>
+        {
             Ok(FilePlace::Free(Claim::hopeful(name)))
         }
         Claimed::There(name, found) => {

@@ -3,6 +3,7 @@
 
 use tokio::sync::mpsc;
 
+use crate::failpoint::safeguard_off;
 use crate::model::failure::Class;
 use crate::model::{Md5, RemoteFile};
 use crate::report::Problem;
@@ -10,6 +11,7 @@ use crate::rules::verify::Verdict;
 use crate::transfer::context::Pass;
 use crate::transfer::download::{FetchError, Fetched, fetch};
 use crate::transfer::error::TransferError;
+use crate::transfer::leaving::Due;
 
 /// Chunks that wait between the source and the sum.
 const CHUNKS_AHEAD: usize = 4;
@@ -51,6 +53,28 @@ pub(crate) async fn read(pass: &Pass, file: &RemoteFile) -> Result<Reread, Trans
         Err(FetchError::Mismatch(error)) => Err(error.into()),
         Err(FetchError::Unwanted) => Err(TransferError::Defect("reading a file again")),
     }
+}
+
+/// Why a file stays that must be read again before it leaves, and cannot be.
+pub(crate) const NO_ROOM: &str =
+    "its time does not prove that it rests, and `recheck` left no room to read it again: it stays";
+
+/// Why a file stays of which other bytes came when it was read again.
+pub(crate) const CHANGED: &str =
+    "it was read twice, and its bytes had changed: it stays for the next run";
+
+/// Why the file must stay, if its bytes are not what they were.
+pub(crate) async fn why_it_stays(pass: &Pass, due: &Due) -> Result<Option<String>, TransferError> {
+    Ok(match read(pass, &due.file).await? {
+        Reread::Whole { md5, verdict: Verdict::Whole | Verdict::Touched, .. } if md5 == due.md5 => {
+            None
+        }
+        // Taken: there is nothing to remove.
+        Reread::Whole { verdict: Verdict::Unseen, .. } | Reread::Left(Verdict::Vanished) => None,
+        Reread::Whole { .. } | Reread::Left(_) if safeguard_off!("second-reading") => None,
+        Reread::TooMuch => Some(NO_ROOM.to_owned()),
+        Reread::Whole { .. } | Reread::Left(_) => Some(CHANGED.to_owned()),
+    })
 }
 
 async fn sum(

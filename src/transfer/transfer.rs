@@ -175,6 +175,9 @@ async fn attempt_described(
         Err(left) => return Ok(Attempted::Left(left)),
     };
     let known = known_of(transfer, &identity, taken.read.as_ref());
+    if known.history.left {
+        pass.alike.note_unseen(&file.path);
+    }
     let ticket = Some(ticket).filter(|_| !safeguard_off!("ticket-until-durable"));
     taken.ingested.proof.stored = Some(pass.run.store_time());
     record(pass, file, &known, &taken.ingested).await?;

@@ -22,6 +22,9 @@ pub struct Known {
     pub history: History,
 }
 
+/// Metadata of a blob whose file the server took away once it was read.
+pub(crate) const UNSEEN_MARK: &str = "not_seen_afterwards";
+
 /// How a file was taken, and what became of it at the source. Of records of earlier releases
 /// nothing of this is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

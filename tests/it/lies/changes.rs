@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
+use blobferry::model::failure::Class;
 use blobferry::model::{ModifiedTime, Precision, RemotePath};
 use blobferry::source::contract::Op;
 use time::OffsetDateTime;
 
-use super::cue::{Cue, Lie, PLAIN, Saying, deletes, deletes_in_place, keeps, renames};
+use super::cue::{Cue, Deed, Lie, PLAIN, Saying, deletes, deletes_in_place, keeps, renames};
 use super::truth::SourceTruth;
 
 /// Not a multiple of a quarter of an hour, to the minute either: files that move so are no zone.
@@ -146,6 +147,24 @@ pub const CHANGES: &[Lie] = &[
                 true
             }
             _ => false,
+        },
+        setting: deletes_in_place,
+        ..PLAIN
+    },
+    Lie {
+        name: "replaced-as-a-removal-breaks",
+        what: "a file of 1980 becomes another one as the connection breaks over its removal",
+        guard: "reread-before-retry",
+        act: |cue, saying| match saying {
+            Saying::Leaving(Op::Remove, path, deed) if cue.hits(path) && cue.once(path) => {
+                cue.truth().replace(path, LATER);
+                **deed = Deed::Refused(Class::Connect);
+                true
+            }
+            _ => {
+                saying.told(cue, |file| file.modified = ModifiedTime::from_unix(315_532_800));
+                false
+            }
         },
         setting: deletes_in_place,
         ..PLAIN

@@ -25,6 +25,10 @@ pub const SAFEGUARDS: &[(&str, &str)] = &[
     ("look-before-removal", "a file is described right before it is removed"),
     ("second-reading", "where its time proves nothing, a file is read twice before it is removed"),
     (
+        "reread-before-retry",
+        "a removal that broke off is tried again once the bytes are read again",
+    ),
+    (
         "line-before-removal",
         "where only listings tell times, the folder is listed before a removal",
     ),
@@ -43,6 +47,7 @@ pub const BLIND_PAIRS: &[(&str, &str, &str)] = &[
     ("ends-early", "no-size", NO_SIZE),
     ("ends-early", "replaced-between-runs", NO_SIZE),
     ("cut-and-written-anew", "replaced-between-runs", NO_SIZE),
+    ("offset-ignored", "larger-than-it-is", "reads begun anew come to the very size that is told"),
     ("sends-more", "no-size", NO_SIZE),
     ("sends-more", "replaced-between-runs", NO_SIZE),
     ("offset-ignored", "no-size", NO_SIZE),
@@ -74,6 +79,8 @@ pub const BLIND_PAIRS: &[(&str, &str, &str)] = &[
     ("all-of-2100", "listed-anew-before-it-leaves", AFTER_ALL),
     ("names-folded", "no-size", DESCRIBED),
     ("names-folded", "time-moves", MOVES),
+    ("replaced-while-it-is-read", "written-on-once-it-was-read", MOVES),
+    ("replaced-while-it-is-read", "time-moves", MOVES),
     ("taken-away-once-read", "replaced-while-it-is-read", "nobody can describe it after the read"),
     ("not-described", "replaced-while-it-is-read", "nobody can describe it after the read"),
     ("clock-jumps", "written-slowly", "the newest time that the server shows is of another clock"),

@@ -28,6 +28,8 @@ pub struct LieOracle {
     /// Contents after which a description said that there was no such file, or that the program
     /// removed: whatever stands there later is another file.
     ended: HashSet<(RemotePath, u64)>,
+    /// Files that were not there any more when they were described after a read.
+    unconfirmed: HashSet<RemotePath>,
     /// The content that was described last, and the one that was read last.
     described: HashMap<RemotePath, u64>,
     read: HashMap<RemotePath, u64>,
@@ -37,6 +39,8 @@ pub struct LieOracle {
     named_by_itself: HashSet<(RemotePath, u64)>,
     /// Those of them whose old name nobody had when they were read last.
     has_free_name: HashSet<(RemotePath, u64)>,
+    /// What stood there when a removal failed.
+    refused: HashMap<RemotePath, u64>,
     /// In how many runs in a row the server said of a content that it removed or renamed it, and
     /// did not.
     pretended: HashMap<(RemotePath, u64), u64>,
@@ -141,7 +145,9 @@ impl LieOracle {
                 }
             }
             Ok(None) => {
-                self.run.ended.extend(self.read.get(path).map(|read| (path.clone(), *read)));
+                let read = self.read.get(path).map(|read| (path.clone(), *read));
+                self.unconfirmed.extend(read.iter().map(|(path, _)| path.clone()));
+                self.run.ended.extend(read);
             }
             Err(_) => {}
         }
@@ -149,6 +155,9 @@ impl LieOracle {
 
     pub fn reads(&mut self, truth: &SourceTruth, path: &RemotePath, serial: u64) {
         self.read.insert(path.clone(), serial);
+        // What is read once more has come back as it was.
+        self.ended.remove(&(path.clone(), serial));
+        self.run.ended.remove(&(path.clone(), serial));
         let Some(origin) = self.renamed.get(path) else { return };
         let content = (path.clone(), serial);
         if !self.named_by_itself.contains(&content) {
@@ -168,6 +177,11 @@ impl LieOracle {
         let Some(held) = truth.files.get(path) else { return };
         let origin = self.renamed.get(path).unwrap_or(path).clone();
         self.run.pretended.insert((origin, held.serial));
+    }
+
+    /// A removal or a rename fails.
+    pub fn refuses(&mut self, truth: &SourceTruth, path: &RemotePath) {
+        self.refused.extend(truth.files.get(path).map(|held| (path.clone(), held.serial)));
     }
 
     /// A run died: nobody knows what it knew.
@@ -196,6 +210,14 @@ impl LieOracle {
         }
         if contents.contains(&held.bytes) {
             return *self.apart.entry("files removed").or_default() += 1;
+        }
+        let is_second_try = self.refused.get(path) == Some(&held.serial);
+        if is_second_try
+            && self.read.get(&origin) != Some(&held.serial)
+            && !proves_rest(self.last_told(path))
+        {
+            let text = format!("`{path}` was removed, unread, when that had failed before");
+            return self.violations.push(text);
         }
         if self.described.get(path).is_some_and(|last| *last != held.serial) {
             return *self.apart.entry("replaced between a look and their removal").or_default() +=
@@ -363,10 +385,13 @@ impl LieOracle {
     }
 
     /// Whether these are bytes of a file whose name differs in case alone, where no exact times
-    /// tell the two apart. A run that knows no more must not say ok.
+    /// tell the two apart, or none after the read. A run that knows no more must not say ok.
     fn is_of_other_case(&self, truth: &SourceTruth, path: &RemotePath, content: &Bytes) -> bool {
         let folds = |other: &RemotePath| other.as_bytes().eq_ignore_ascii_case(path.as_bytes());
-        self.told.get(path).is_some_and(|told| told.iter().any(|(_, file)| tells_nothing(file)))
+        let mut told = self.told.get(path).into_iter().flatten();
+        let is_untold =
+            self.unconfirmed.contains(path) || told.any(|(_, file)| tells_nothing(file));
+        is_untold
             && truth.history.iter().any(|(other, known)| {
                 other != path && folds(other) && known.iter().any(|held| held.bytes == *content)
             })

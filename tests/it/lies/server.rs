@@ -160,7 +160,10 @@ fn leaves(scene: &LyingScene, op: Op, path: &RemotePath) -> Result<bool, SourceE
     match deed {
         Deed::Done => Ok(true),
         Deed::Pretended => Ok(false),
-        Deed::Refused(class) => Err(error(op, path, class)),
+        Deed::Refused(class) => {
+            scene.oracle().refuses(&scene.truth(), path);
+            Err(error(op, path, class))
+        }
     }
 }
 

@@ -282,11 +282,18 @@ pub const WORDS: &[Lie] = &[
     },
     Lie {
         name: "empty-listing",
-        what: "every third listing of the root shows nothing, and says that it is whole",
+        what: "a file is not there when it is opened first, and every second listing is empty",
         guard: "gone-by-listing",
         act: |cue, saying| {
-            let third = cue.nth(Op::List, &RemotePath::from("/")).is_multiple_of(3);
-            let Some((entries, _)) = listing(saying, "/").filter(|_| third) else { return false };
+            if let Saying::Opening(path, _, refused) = saying
+                && cue.hits(path)
+                && cue.once(path)
+            {
+                **refused = Some(Class::NotFound);
+                return true;
+            }
+            let even = cue.nth(Op::List, &RemotePath::from("/")).is_multiple_of(2);
+            let Some((entries, _)) = listing(saying, "/").filter(|_| even) else { return false };
             entries.clear();
             true
         },
@@ -428,7 +435,7 @@ pub const WORDS: &[Lie] = &[
     Lie {
         name: "local-as-utc",
         what: "local time is told as UTC",
-        guard: "zone",
+        guard: "rests",
         act: |_, saying| all_lines(saying, |file| shift(file, Duration::hours(2))),
         ..PLAIN
     },

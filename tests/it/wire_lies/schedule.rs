@@ -45,6 +45,8 @@ pub enum WireCasting {
     Guarded(&'static str),
     /// This one.
     Named(&'static str),
+    /// These two together.
+    Both(&'static str, &'static str),
 }
 
 /// What came of a schedule.
@@ -161,11 +163,13 @@ struct WireSchedule {
 fn cast(dice: &Chance, casting: WireCasting) -> Vec<&'static WireLie> {
     let all = all_lies();
     let is_sftp = |lie: &WireLie| matches!(lie.act, WireAct::Sftp(_));
+    let named = |name| {
+        let one = all.iter().find(|lie| lie.name == name);
+        one.unwrap_or_else(|| panic!("there is no lie `{name}`"))
+    };
     match casting {
-        WireCasting::Named(name) => {
-            let one = all.iter().find(|lie| lie.name == name);
-            vec![one.unwrap_or_else(|| panic!("there is no lie `{name}`"))]
-        }
+        WireCasting::Named(name) => vec![named(name)],
+        WireCasting::Both(one, other) => vec![named(one), named(other)],
         WireCasting::Guarded(guard) => {
             let guarded: Vec<_> = all.iter().filter(|lie| lie.guard == guard).collect();
             vec![guarded[dice.index(guarded.len())]]

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use blobferry::failpoint::leave_out;
+use blobferry::history::record::Trigger;
 use blobferry::ledger::LedgerCache;
-use blobferry::run::run;
+use blobferry::run::{recorded, run};
 use blobferry::store::contract::StoreKind;
 use blobferry::store::memory::{MemoryFault, MemoryOp, MemoryStore};
 use blobferry::transfer::options::Options;
@@ -66,16 +67,45 @@ async fn a_run_waits_for_few_answers_one_after_the_other() {
     let second = trips(&world, "1 of 4").await;
     let idle = trips(&world, "0 of 4").await;
     println!("first run {first}, a later one {second}, an idle one {idle}");
-    assert!(first <= 14, "{first} trips of a first run");
+    assert!(first <= 13, "{first} trips of a first run");
     assert!(second <= 11, "{second} trips of a later run");
     assert!(idle <= 3, "{idle} trips of an idle run");
+}
+
+/// Trips of a run of the command line that ends so: it leaves a record, and notes in the index of
+/// sources and in that of names.
+async fn trips_with_record(world: &World, brief: &str) -> u64 {
+    let begun = Instant::now();
+    let options = Options {
+        ledgers: LedgerCache::default(),
+        ..world.options(world.store.clone(), CancellationToken::new())
+    };
+    let report = recorded(vec![world.source.clone()], options, Trigger::Command).await;
+    let told = &report.sources[0];
+    assert_eq!(format!("{} of {}", told.ingested, told.listed), brief, "{report}");
+    begun.elapsed().as_secs()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_run_is_noted_beside_its_record() {
+    let world = three_files();
+    far(&world.store);
+    let first = trips_with_record(&world, "3 of 3").await;
+    world.put("/new.csv", "new", super::LONG_AGO);
+    let second = trips_with_record(&world, "1 of 4").await;
+    let idle = trips_with_record(&world, "0 of 4").await;
+    println!("first run {first}, a later one {second}, an idle one {idle}");
+    assert!(first <= 16, "{first} trips of a first run");
+    assert!(second <= 14, "{second} trips of a later run");
+    assert!(idle <= 5, "{idle} trips of an idle run");
 }
 
 /// What a first run leaves when the store refuses every append from the second on: the journal is
 /// made, and this run's beginning is not noted in it.
 async fn committed_without_a_beginning(step: Option<&'static str>) -> usize {
     let world = three_files();
-    world.store.fault(MemoryOp::Append, 1, MemoryFault::Delay(TRIP));
+    // The head, which names the journal.
+    world.store.fault(MemoryOp::Put, 1, MemoryFault::Delay(TRIP));
     for nth in 2..20 {
         world.store.fault(MemoryOp::Append, nth, MemoryFault::Refused(StoreKind::Denied));
     }
@@ -107,8 +137,8 @@ async fn files_are_read_while_the_beginning_of_the_run_is_noted() {
     let world = world.with(|source| {
         (source.endpoint, source.connections) = (Arc::new(reads), 3);
     });
-    // The journal, its name in the head, the beginning; then the records.
-    (1..=3).for_each(|nth| world.store.fault(MemoryOp::Append, nth, MemoryFault::Delay(TRIP)));
+    // The journal is there by then. The beginning; then the records.
+    (2..=3).for_each(|nth| world.store.fault(MemoryOp::Append, nth, MemoryFault::Delay(TRIP)));
     let beside = trips(&world, "3 of 3").await;
     assert!(beside <= before + 1, "{beside} s");
 }

@@ -5,6 +5,8 @@ use blobferry::model::failure::Class;
 use blobferry::model::{ModifiedTime, Precision, RemotePath};
 use blobferry::rules::plan::known::Times;
 use blobferry::source::memory::{MemoryFile, MemorySourceFault, MemorySourceTree};
+use blobferry::store::contract::StoreKind;
+use blobferry::store::memory::{MemoryFault, MemoryOp};
 use blobferry::transfer::settings::{After, DeleteBy};
 use bytes::Bytes;
 
@@ -132,6 +134,37 @@ async fn a_file_that_was_read_whole_before_the_server_took_it_away_is_kept() {
     assert_eq!(world.text("acme/a"), "one");
     assert!(world.info("acme/a").await.metadata.contains_key("not_seen_afterwards"));
     // The same size and time again, other bytes.
+    world.put("/a", "two", LONG_AGO);
+    assert_eq!(world.run().await.brief(), "ok: ingested 1");
+    assert_eq!(stored(&world), ["one", "two"]);
+}
+
+/// A run that dies before it can record what it took leaves the mark at the blob alone.
+#[tokio::test]
+async fn a_file_like_one_that_was_taken_away_is_read_though_the_run_that_knew_died() {
+    let world = World::new().file("/a", "one").meanwhile("/a", 3, |tree| tree.files.clear());
+    // The journal and the beginning are appended before the record.
+    world.store.fault(MemoryOp::Append, 3, MemoryFault::Refused(StoreKind::Denied));
+    assert_eq!(world.run().await.source().ingested, 0);
+    assert!(world.info("acme/a").await.metadata.contains_key("not_seen_afterwards"));
+    world.put("/a", "two", LONG_AGO);
+    assert_eq!(world.run().await.brief(), "ok: ingested 1");
+    assert_eq!(stored(&world), ["one", "two"]);
+}
+
+#[tokio::test]
+async fn a_file_like_one_that_was_taken_away_is_read_though_the_ledger_was_rebuilt() {
+    let world = World::new().file("/a", "one").meanwhile("/a", 3, |tree| tree.files.clear());
+    world.run().await;
+    let rebuilt = blobferry::ledger::rebuild(
+        world.store.clone(),
+        "acme",
+        blobferry::ledger::Originals::Prove,
+        "20260101T000000Z-00000000",
+        super::quick(),
+        tokio_util::sync::CancellationToken::new(),
+    );
+    assert_eq!(rebuilt.await.unwrap().files, 1);
     world.put("/a", "two", LONG_AGO);
     assert_eq!(world.run().await.brief(), "ok: ingested 1");
     assert_eq!(stored(&world), ["one", "two"]);
@@ -309,6 +342,43 @@ async fn a_refused_removal_is_told_and_neither_tried_nor_read_again_the_same_day
             ("degraded: unchanged 1, problem [after_action]", 0, 1)
         );
     }
+}
+
+/// Another file comes right before one of the looks at a file without a time, and the connection is
+/// lost over the first removal: before which looks it was lost.
+async fn lost_before_looks(without: Option<&'static str>) -> Vec<usize> {
+    let mut lost = Vec::new();
+    for look in 0..6 {
+        let world = deleting();
+        untimed(&world, "/a", "one");
+        let comes = |tree: &mut MemorySourceTree| {
+            if let Some(file) = tree.files.get_mut(&RemotePath::from("/a")) {
+                file.content = "two".into();
+            }
+        };
+        let nothing = || MemorySourceFault::Before(Box::new(|_| {}));
+        let world = (0..look).fold(world, |world, _| world.fault("/a", "stat", nothing()));
+        let world = world.fault("/a", "stat", MemorySourceFault::Before(Box::new(comes))).fault(
+            "/a",
+            "remove",
+            MemorySourceFault::Fail(Class::Connect),
+        );
+        blobferry::failpoint::leave_out(without);
+        world.run().await;
+        blobferry::failpoint::leave_out(None);
+        if world.at_source().is_empty() && !stored(&world).contains(&"two".to_owned()) {
+            lost.push(look);
+        }
+    }
+    lost
+}
+
+#[tokio::test]
+async fn a_removal_that_breaks_off_hits_no_file_that_came_before_the_next_try() {
+    // Between the last look and the removal nobody can see a file of equal size come.
+    assert_eq!(lost_before_looks(None).await, [5]);
+    let without = lost_before_looks(Some("reread-before-retry")).await;
+    assert!(without.len() > 1, "{without:?}");
 }
 
 #[tokio::test]

@@ -120,6 +120,18 @@ async fn a_folder_that_no_command_lists_is_not_empty() {
 }
 
 #[tokio::test]
+async fn a_folder_that_may_be_closed_as_vxworks_words_it_is_not_empty() {
+    let server = Scripted::new(|line| match line {
+        "LIST" | "LIST -a" => {
+            Said::Reply("550 No files found or invalid directory or permission problem")
+        }
+        _ => Said::Usual,
+    })
+    .await;
+    check_error(list(&mut server.session().await, "/out").await, Class::Permission, false);
+}
+
+#[tokio::test]
 async fn what_nobody_can_parse_is_listed_by_name() {
     let server = Scripted::new(|line| match line {
         "LIST" | "LIST -a" => {
