@@ -116,12 +116,17 @@ impl FolderStore {
 /// Bytes of a part for which there is room before they are read.
 const AT_ONCE: usize = 8 << 20;
 
-/// So many bytes of a file from `start` on.
-fn part(path: &Path, start: u64, length: u64) -> io::Result<Bytes> {
+/// A part for which there is room before it is known how many bytes there are.
+const SMALL_PART: usize = 1 << 20;
+
+/// So many bytes of a file from `start` on, in `bytes`, which may have room.
+fn part(path: &Path, start: u64, length: u64, mut bytes: Vec<u8>) -> io::Result<Bytes> {
     let mut file = File::open(path)?;
     file.seek(SeekFrom::Start(start))?;
     // A vector that grows takes twice the memory, and as much again that is free.
-    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0).min(AT_ONCE));
+    if bytes.capacity() == 0 {
+        bytes.reserve_exact(usize::try_from(length).unwrap_or(0).min(AT_ONCE));
+    }
     file.take(length).read_to_end(&mut bytes)?;
     Ok(bytes.into())
 }
@@ -184,7 +189,7 @@ impl Store for FolderStore {
                         format!("it has {length} bytes, more than {max_bytes}"),
                     ));
                 }
-                Ok(Some((info, part(&path, start, length)?)))
+                Ok(Some((info, part(&path, start, length, Vec::new())?)))
             })
         })
         .await
@@ -196,13 +201,17 @@ impl Store for FolderStore {
         start: u64,
         most: u64,
     ) -> Result<Option<(BlobInfo, Bytes)>, StoreError> {
+        // Room that comes of the caller's thread goes back to it: the threads that read would keep a
+        // part each.
+        let room = usize::try_from(most).ok().filter(|most| *most <= SMALL_PART);
+        let room = room.map_or_else(Vec::new, Vec::with_capacity);
         self.work("reading", name.as_str(), move |inner, name| {
             inner.read(name, |found| {
                 let Some(FolderBlob { path, info, .. }) = found else { return Ok(None) };
                 let length = info.size.checked_sub(start).ok_or_else(|| {
                     rule(StoreKind::Rejected, "it is shorter than where to start")
                 })?;
-                Ok(Some((info, part(&path, start, length.min(most))?)))
+                Ok(Some((info, part(&path, start, length.min(most), room)?)))
             })
         })
         .await

@@ -3,9 +3,8 @@
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
-use crate::failpoint::safeguard_off;
 use crate::model::failure::{Class, Failure};
-use crate::model::{RemotePath, Version, chain};
+use crate::model::{RemotePath, Version};
 use crate::report::{Problem, SourceReport, problem};
 use crate::rules::equality;
 use crate::rules::plan::known::{History, Known};
@@ -19,7 +18,7 @@ use crate::transfer::error::TransferError;
 use crate::transfer::leaving::{Due, ReadProof, is_doubted};
 use crate::transfer::missing::Absent;
 use crate::transfer::removal::{Removed, RenameProof, remove_or_move};
-use crate::transfer::reread;
+use crate::transfer::retried_removal::not_as_read;
 use crate::transfer::settings::{After, Archives};
 
 /// A refused action is tried again after so long.
@@ -125,7 +124,7 @@ pub(crate) async fn act(pass: &Pass, due: &Due, proof: RenameProof) -> Acted {
     }
     let once = |attempt| async move {
         if attempt > 1
-            && let Some(stays) = not_as_read(pass, due).await?
+            && let Some(stays) = not_as_read(pass, due, &due.file.path).await?
         {
             return Ok(stays);
         }
@@ -142,42 +141,6 @@ pub(crate) async fn act(pass: &Pass, due: &Due, proof: RenameProof) -> Acted {
     let Some(removed) = pass.run.in_time(acting).await else { return Acted::Done };
     finish_removal(pass, due, removed.map_err(TransferError::from)).await
 }
-
-/// What becomes of a file that was to be removed or moved, and the connection was lost over that,
-/// if it cannot be shown to be what was read: where its description tells too little, its bytes
-/// are read again before the next try. Another may have taken its place since the last reading.
-async fn not_as_read(pass: &Pass, due: &Due) -> Result<Option<Removed>, SourceError> {
-    if !due.proof().reread {
-        return Ok(None);
-    }
-    let path = &due.file.path;
-    // What is not there may have left by the first try.
-    let once = async {
-        let mut lease = pass.pool.lend().await?;
-        let result = lease.stat(path).await;
-        lease.settle(&result);
-        result
-    };
-    if once.await?.is_none() {
-        return Ok(None);
-    }
-    if due.file.size.is_some_and(|size| !pass.recheck.take(size)) {
-        return Ok(Some(Removed::Held(NO_ROOM_AGAIN.to_owned())));
-    }
-    match reread::why_it_stays(pass, due).await {
-        Ok(None) => Ok(None),
-        Ok(Some(why)) if why == reread::CHANGED => {
-            Ok(Some(Removed::Changed).filter(|_| !safeguard_off!("reread-before-retry")))
-        }
-        Ok(Some(_)) => Ok(Some(Removed::Held(NO_ROOM_AGAIN.to_owned()))),
-        Err(TransferError::Source(error)) => Err(error),
-        Err(error) => Ok(Some(Removed::Held(chain(&error)))),
-    }
-}
-
-/// Why a file stays whose removal or move was lost with the connection.
-const NO_ROOM_AGAIN: &str = "the connection was lost over its removal, and `recheck` left no room \
-    to read it again";
 
 /// Finishes what a removal came to, and records it. A file that was renamed aside is read and
 /// removed first.

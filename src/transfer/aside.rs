@@ -12,6 +12,7 @@ use crate::transfer::error::TransferError;
 use crate::transfer::leaving::Due;
 use crate::transfer::removal::{Removed, name_back, remove_aside};
 use crate::transfer::reread::{self, Reread};
+use crate::transfer::retried_removal::not_as_read;
 
 /// Removes the file at `aside` if its bytes are those that are stored. Else, and where they cannot
 /// be read, it gets its name back; what that leaves undone, the next run does.
@@ -25,7 +26,10 @@ pub(crate) async fn remove_once_read(
         Ok(Reread::Whole { md5, verdict: Verdict::Whole | Verdict::Touched, .. })
             if md5 == due.md5 || safeguard_off!("second-reading") =>
         {
-            return Ok(removed(pass, due, aside).await?);
+            match removed(pass, due, aside).await? {
+                changed @ (Removed::Changed | Removed::Held(_)) => Ok(changed),
+                removed => return Ok(removed),
+            }
         }
         // Somebody took it at once.
         Ok(Reread::Whole { verdict: Verdict::Unseen, .. } | Reread::Left(Verdict::Vanished)) => {
@@ -48,6 +52,11 @@ pub(crate) async fn remove_once_read(
 
 async fn removed(pass: &Pass, due: &Due, aside: &RemotePath) -> Result<Removed, SourceError> {
     let once = |attempt| async move {
+        if attempt > 1
+            && let Some(stays) = not_as_read(pass, due, aside).await?
+        {
+            return Ok(stays);
+        }
         let mut lease = pass.pool.lend_for_try(attempt, pass.source.policy.attempts).await?;
         let result = remove_aside(pass, &mut *lease, due, aside).await;
         lease.settle(&result);

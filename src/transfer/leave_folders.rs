@@ -139,7 +139,9 @@ async fn proof_of(pass: &Pass, due: &Due) -> Result<LeaveProof, TransferError> {
     if by_rename {
         return Ok(LeaveProof::Goes(RenameProof::Bytes));
     }
-    Ok(reread::why_it_stays(pass, due).await?.map_or(BY_DESCRIPTION, LeaveProof::Stays))
+    Ok(reread::why_it_stays(pass, &due.file, &due.md5)
+        .await?
+        .map_or(BY_DESCRIPTION, LeaveProof::Stays))
 }
 
 async fn leave_some(

@@ -31,6 +31,7 @@ pub mod removal;
 pub mod removed_files;
 pub mod request;
 pub mod reread;
+pub mod retried_removal;
 pub mod run_manifest;
 pub mod settings;
 mod settling;

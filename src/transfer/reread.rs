@@ -11,7 +11,6 @@ use crate::rules::verify::Verdict;
 use crate::transfer::context::Pass;
 use crate::transfer::download::{FetchError, Fetched, fetch};
 use crate::transfer::error::TransferError;
-use crate::transfer::leaving::Due;
 
 /// Chunks that wait between the source and the sum.
 const CHUNKS_AHEAD: usize = 4;
@@ -64,9 +63,15 @@ pub(crate) const CHANGED: &str =
     "it was read twice, and its bytes had changed: it stays for the next run";
 
 /// Why the file must stay, if its bytes are not what they were.
-pub(crate) async fn why_it_stays(pass: &Pass, due: &Due) -> Result<Option<String>, TransferError> {
-    Ok(match read(pass, &due.file).await? {
-        Reread::Whole { md5, verdict: Verdict::Whole | Verdict::Touched, .. } if md5 == due.md5 => {
+pub(crate) async fn why_it_stays(
+    pass: &Pass,
+    file: &RemoteFile,
+    as_read: &Md5,
+) -> Result<Option<String>, TransferError> {
+    Ok(match read(pass, file).await? {
+        Reread::Whole { md5, verdict: Verdict::Whole | Verdict::Touched, .. }
+            if md5 == *as_read =>
+        {
             None
         }
         // Taken: there is nothing to remove.
