@@ -186,8 +186,8 @@ impl Ledger {
         self.journal.is_broken()
     }
 
-    /// Makes what [`Ledger::begin`] writes to, if there is none yet: that need not wait for the
-    /// lease. Nothing is known by it.
+    /// Makes what [`Ledger::begin`] writes to, if there is none yet: that need not wait until the
+    /// ledger is known to be as it was read. Nothing is known by it.
     pub(crate) async fn make_ahead(&self) {
         // What failed is tried again by the first record, which tells.
         drop(self.journal.make_ahead().await);

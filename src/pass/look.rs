@@ -107,15 +107,12 @@ pub(crate) async fn look_first(
         let ours = match lock {
             Some(ours) => ours,
             // There is work, so the run will leave a record.
-            None => {
-                let asked = source_lock::ask(run, &source.name);
-                match tokio::join!(asked, run.announce(), make_ahead(&pass, pieces)).0 {
-                    Turn::Ours(ours) => ours,
-                    Turn::Theirs(other) => return ended(None, left(source, other)).await,
-                }
-            }
+            None => match tokio::join!(source_lock::ask(run, &source.name), run.announce()).0 {
+                Turn::Ours(ours) => ours,
+                Turn::Theirs(other) => return ended(None, left(source, other)).await,
+            },
         };
-        if !fresh && !is_current(&pass).await {
+        if !fresh && !tokio::join!(is_current(&pass), make_ahead(&pass, pieces)).0 {
             pass.pool.close().await;
             lock = Some(ours);
             continue;

@@ -201,8 +201,8 @@ impl Store for FolderStore {
         start: u64,
         most: u64,
     ) -> Result<Option<(BlobInfo, Bytes)>, StoreError> {
-        // Room that comes of the caller's thread goes back to it: the threads that read would keep a
-        // part each.
+        // Room that comes of the caller's thread goes back to it: the threads that read would keep
+        // a part each.
         let room = usize::try_from(most).ok().filter(|most| *most <= SMALL_PART);
         let room = room.map_or_else(Vec::new, Vec::with_capacity);
         self.work("reading", name.as_str(), move |inner, name| {

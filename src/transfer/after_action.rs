@@ -123,8 +123,9 @@ pub(crate) async fn act(pass: &Pass, due: &Due, proof: RenameProof) -> Acted {
         );
     }
     let once = |attempt| async move {
+        // Files that need no second try do without its memory.
         if attempt > 1
-            && let Some(stays) = not_as_read(pass, due, &due.file.path).await?
+            && let Some(stays) = Box::pin(not_as_read(pass, due, &due.file.path)).await?
         {
             return Ok(stays);
         }

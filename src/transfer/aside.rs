@@ -53,7 +53,7 @@ pub(crate) async fn remove_once_read(
 async fn removed(pass: &Pass, due: &Due, aside: &RemotePath) -> Result<Removed, SourceError> {
     let once = |attempt| async move {
         if attempt > 1
-            && let Some(stays) = not_as_read(pass, due, aside).await?
+            && let Some(stays) = Box::pin(not_as_read(pass, due, aside)).await?
         {
             return Ok(stays);
         }
