@@ -4,14 +4,13 @@
 //! `cargo bench -- naming` runs some of them. Figures vary by tens of percent between machines:
 //! compare two commits on one.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use blobferry::model::{ModifiedTime, Precision, RemoteFile, RemotePath, Version};
 use blobferry::rules::naming::{Layout, Naming, escaped_for_metadata};
 use blobferry::rules::plan::known::Known;
 use blobferry::rules::plan::rest::Clock;
-use blobferry::rules::plan::{self, Rules};
+use blobferry::rules::plan::{self, MarkerTimes, Rules};
 use blobferry::runtime::checksum::Hashers;
 use blobferry::source::ftp::listing::list_line;
 use blobferry::source::sftp::packet::{Attributes, PacketEntry, PacketReply, Request};
@@ -187,7 +186,7 @@ fn plan_of_a_million_files(bencher: Bencher<'_, '_>) {
     let known = |file: &RemoteFile| Known::new(file, file.modified, Version::of(file));
     let known: Vec<Option<Known>> =
         files.iter().enumerate().map(|(at, file)| (at % 10 > 0).then(|| known(file))).collect();
-    let markers = HashSet::new();
+    let markers = MarkerTimes::new();
     let rules = Rules {
         wanted: &|path| path.as_bytes().ends_with(b".csv"),
         skipped_by_time_or_size: &|_, _| None,

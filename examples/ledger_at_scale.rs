@@ -12,7 +12,6 @@
 //! ledger_at_scale rebuild DIR       makes the ledger anew from the blobs in DIR
 //! ```
 
-use std::collections::HashSet;
 use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,7 +26,7 @@ use blobferry::rules::naming::{Layout, Naming};
 use blobferry::rules::patterns::Patterns;
 use blobferry::rules::plan::known::Known;
 use blobferry::rules::plan::rest::Clock;
-use blobferry::rules::plan::{Decision, Rules, decide};
+use blobferry::rules::plan::{Decision, MarkerTimes, Rules, decide};
 use blobferry::run;
 use blobferry::runtime::retry::Policy;
 use blobferry::source::contract::{Download, Endpoint, Listed, Op, Session, SourceError};
@@ -129,7 +128,7 @@ async fn plan(store: &Arc<Counting>, n: u64, new: u64) -> Result<()> {
     let ledger = open(store).await?;
     let opened = start.elapsed();
     ensure!(ledger.len() as u64 == n, "{} files are known", ledger.len());
-    let markers = HashSet::new();
+    let markers = MarkerTimes::new();
     let rules = Rules {
         wanted: &|_| true,
         skipped_by_time_or_size: &|_, _| None,

@@ -36,6 +36,8 @@ use crate::model::chain;
 use crate::model::failure::Failure;
 use crate::runtime::retry::{Policy, retry};
 use crate::state::store::StateStore;
+use crate::telemetry::lines::LineOut;
+use crate::telemetry::{self, Console};
 
 /// Brings files from FTP, FTPS and SFTP servers into Azure Blob Storage: whole, proven and on time.
 #[derive(Debug, Parser)]
@@ -217,6 +219,14 @@ async fn judge(
             return NOTHING;
         }
     }
+    let mut log = config.log.clone();
+    // How it will stand is told to nobody but who asks.
+    if !words.writes() {
+        log.files = Some(false);
+    }
+    let line_out = LineOut::new(|_, line| console::say(String::from_utf8_lossy(line).trim_end()));
+    let telemetry = telemetry::start(&log, Console::Quiet, console::watched(), line_out, &redactor);
+    telemetry.warnings.iter().for_each(|warning| console::say(warning));
     let state = StateStore::new(store, redactor.clone(), Policy::default());
     match expect::expect(&state, &config.sources, words, &redactor).await {
         Ok((text, is_unmet)) => match console::data(&text) {

@@ -1,18 +1,20 @@
 //! What is decided once all of a listing is there: markers, times that moved, what was told too
 //! coarsely.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use time::OffsetDateTime;
 
-use crate::model::{ModifiedTime, RemoteFile, RemotePath};
+use crate::model::{ModifiedTime, RemoteFile};
 use crate::pass::found_work::{Again, Decided, Survey};
 use crate::rules::equality::{self, Equality};
 use crate::rules::plan::known::Seen;
+use crate::rules::plan::markers::MarkerTimes;
 use crate::rules::plan::rest::{Clock, TimeTold};
 use crate::rules::plan::shift::{self, Shift};
-use crate::rules::plan::{Decision, Rules, Skip, Why, decide, decide_finally, settled};
+use crate::rules::plan::{
+    Decision, Rules, Skip, Why, decide, decide_finally, is_vouched_for, settled,
+};
 use crate::rules::selection::{Selected, SelectionClock};
 use crate::transfer::batch_stat::ask_all;
 use crate::transfer::context::Pass;
@@ -30,8 +32,8 @@ pub(super) async fn decide_held(
     let is_marker = |file: &&RemoteFile| {
         marker.is_some_and(|marker| file.path.as_bytes().ends_with(marker.as_bytes()))
     };
-    let markers: HashSet<RemotePath> =
-        files.iter().filter(is_marker).map(|file| file.path.clone()).collect();
+    let markers: MarkerTimes =
+        files.iter().filter(is_marker).map(|file| (file.path.clone(), file.modified)).collect();
     let clock = Clock { here: survey.began.0, newest };
     let patterns = &pass.source.patterns;
     let rules = Rules {
@@ -56,6 +58,10 @@ pub(super) async fn decide_held(
             Decision::Wait => open.push((file.modified, file)),
             decision => {
                 let rests = settled(&file, seen.as_ref(), &rules, how_told(&file));
+                if decision == Decision::Unchanged {
+                    survey.stood_still.see(&file, clock.here);
+                }
+                tell_old_marker(&file, &decision, &rules, survey);
                 survey.take(pass, Decided { file, listed: None, known, rests }, decision);
             }
         }
@@ -72,6 +78,15 @@ pub(super) async fn decide_held(
     decide_open(pass, open, &rules, survey);
 }
 
+/// Notes that a marker was left by an earlier file of its name: such a file rests as one without.
+fn tell_old_marker(file: &RemoteFile, decision: &Decision, rules: &Rules<'_>, survey: &mut Survey) {
+    let is_taken = matches!(decision, Decision::Ingest(_) | Decision::LookAgain(_));
+    if rules.marker.is_some() && is_taken && !is_vouched_for(file, rules) {
+        let note = "its marker is older than it is, and says nothing of it: `stable_for` decides";
+        survey.report.add_note(&file.path, note);
+    }
+}
+
 /// Decides about files whose time moved, or had to be asked for: if all of the listing moved as a
 /// zone does, they did not change.
 fn decide_open(
@@ -80,7 +95,7 @@ fn decide_open(
     rules: &Rules<'_>,
     survey: &mut Survey,
 ) {
-    let mut shift = Shift::default();
+    let mut shift = Shift::beside(&survey.stood_still);
     for (_, file) in &open {
         if let Some(known) = pass.ledger.known(&file.path)
             && equality::sizes(known.size, file.size) == Equality::Same

@@ -14,6 +14,7 @@ use crate::report::{Defer, Outcome, Problem, SourceReport, problem};
 use crate::rules::equality::Equality;
 use crate::rules::patterns::Patterns;
 use crate::rules::plan::known::{Known, Seen, Times};
+use crate::rules::plan::shift::StoodStill;
 use crate::rules::plan::{Decision, Skip, Why};
 use crate::rules::selection::{Selected, SelectionClock};
 use crate::transfer::after_action;
@@ -41,6 +42,8 @@ pub struct Survey {
     pub renamed: Vec<(RemoteFile, RemotePath)>,
     /// Which files that earlier runs did not take are listed still.
     pub still_shown: StillShown,
+    /// Known files whose times did not move.
+    pub stood_still: StoodStill,
     /// Files that wait for their markers.
     pub unmarked: Unmarked,
     /// Stored files that the source refused to let go a short time ago.
@@ -82,6 +85,7 @@ impl Survey {
 
     pub(super) fn new(report: SourceReport, began: (OffsetDateTime, Instant)) -> Self {
         Self {
+            stood_still: StoodStill::default(),
             transfers: Transfers::default(),
             unsettled: Transfers::default(),
             after: Vec::new(),

@@ -1,7 +1,6 @@
 //! What a source holds and what is to be done about it: listing, ledger and rules joined into a
 //! plan.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use time::OffsetDateTime;
@@ -22,6 +21,7 @@ use crate::pass::slips::Slips;
 use crate::pass::waiting_folders::StillShown;
 use crate::pass::{look_back, order};
 use crate::report::{Defer, Outcome, Problem, SourceReport, in_bytes};
+use crate::rules::plan::markers::{MarkerTimes, marker_of};
 use crate::rules::plan::rest::Clock;
 use crate::rules::plan::{Decision, Rules, Skip, decide, settled};
 use crate::rules::selection::{self, Newest, NewestFiles};
@@ -155,7 +155,7 @@ impl Sorting<'_> {
         if self.pass.source.marker.is_some() {
             return self.hold(file);
         }
-        let none = HashSet::new();
+        let none = MarkerTimes::new();
         let known = self.pass.ledger.known(&file.path);
         let seen = self.pass.ledger.seen(&file.path);
         self.survey.count_kept(self.pass, &file, known.as_ref(), seen.as_ref());
@@ -180,6 +180,9 @@ impl Sorting<'_> {
             Decision::LookAgain(_) | Decision::AskTime | Decision::Wait => self.hold(file),
             decision => {
                 let rests = settled(&file, seen.as_ref(), &rules, how_told(&file));
+                if decision == Decision::Unchanged {
+                    self.survey.stood_still.see(&file, rules.clock.here);
+                }
                 self.survey.take(self.pass, Decided { file, listed: None, known, rests }, decision);
             }
         }
@@ -245,12 +248,8 @@ async fn describe_all(
     paths: &[RemotePath],
     report: &mut SourceReport,
 ) -> Vec<RemoteFile> {
-    let marker = |path: &RemotePath| {
-        pass.source
-            .marker
-            .as_ref()
-            .map(|marker| RemotePath::new([path.as_bytes(), marker.as_bytes()].concat()))
-    };
+    let marker =
+        |path: &RemotePath| pass.source.marker.as_ref().map(|suffix| marker_of(path, suffix));
     let markers: Vec<RemotePath> = paths.iter().filter_map(marker).collect();
     let asked = [paths, &markers].concat();
     let ask = |path: RemotePath| {

@@ -1,10 +1,10 @@
 //! Listing, ledger and rules to decisions, each with its why. Pure: the clock is a value.
 
 pub mod known;
+pub mod markers;
 pub mod rest;
 pub mod shift;
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::failpoint::safeguard_off;
@@ -12,6 +12,7 @@ use crate::model::{RemoteFile, RemotePath};
 use crate::rules::equality::{self, Equality};
 
 pub use known::{History, Known, Seen, Times, Unmet};
+pub use markers::MarkerTimes;
 pub use rest::{Clock, Rest, TimeTold};
 
 /// What is to be done with a listed file.
@@ -126,7 +127,7 @@ pub struct Rules<'a> {
     /// The suffix of marker files, if they are used.
     pub marker: Option<&'a str>,
     /// The marker files that the listing holds.
-    pub markers: &'a HashSet<RemotePath>,
+    pub markers: &'a MarkerTimes,
     /// How long a file must rest.
     pub stable_for: Duration,
     /// The source's clock.
@@ -145,7 +146,10 @@ pub fn decide(
     rules: &Rules<'_>,
 ) -> Decision {
     if let Some(skip) = skipped(&file.path, rules) {
-        return Decision::Skip(skip);
+        // Senders clear markers away: what is stored needs its marker no more.
+        let is_stored = || known.is_some_and(|known| is_same(file, known, rules));
+        let is_unchanged = skip == Skip::NoMarker && is_stored();
+        return if is_unchanged { Decision::Unchanged } else { Decision::Skip(skip) };
     }
     // What the user asks for by name is no old file.
     if !(rules.again)(&file.path)
@@ -166,6 +170,12 @@ pub fn decide(
         },
     };
     decide_rest(file, seen, rules, why)
+}
+
+fn is_same(file: &RemoteFile, known: &Known, rules: &Rules<'_>) -> bool {
+    !(rules.again)(&file.path)
+        && !comes_back(known, rules)
+        && equality_with(file, known, rules) == Equality::Same
 }
 
 /// Whether a file that is there is a new one: an earlier run removed the one before.
@@ -229,15 +239,18 @@ fn skipped(path: &RemotePath, rules: &Rules<'_>) -> Option<Skip> {
         return Some(Skip::InProgress);
     }
     let marker = rules.marker?;
-    let expected = RemotePath::new([path.as_bytes(), marker.as_bytes()].concat());
-    (!rules.markers.contains(&expected)).then_some(Skip::NoMarker)
+    (!rules.markers.contains_key(&markers::marker_of(path, marker))).then_some(Skip::NoMarker)
+}
+
+/// Whether a file's marker, if this source has markers, says that the file is complete.
+pub(crate) fn is_vouched_for(file: &RemoteFile, rules: &Rules<'_>) -> bool {
+    rules.marker.is_some_and(|suffix| markers::vouches(file, suffix, rules.markers))
 }
 
 /// Whether a file may be read now: by its marker, by its time, or because it was seen `stable_for`
 /// ago as it is.
 pub fn settled(file: &RemoteFile, seen: Option<&Seen>, rules: &Rules<'_>, told: TimeTold) -> bool {
-    // A marker file is the sender's own word that the file is complete.
-    if rules.stable_for.is_zero() || rules.marker.is_some() {
+    if rules.stable_for.is_zero() || is_vouched_for(file, rules) {
         return true;
     }
     let times_tell = matches!(rules.times, Times::Trust | Times::Alone);
@@ -268,6 +281,10 @@ pub(crate) fn as_before(then: &RemoteFile, now: &RemoteFile, times: Times) -> bo
         Times::Unknown | Times::None => equality::sizes(then.size, now.size).is_possible(),
     }
 }
+
+#[cfg(test)]
+#[path = "plan/marker_tests.rs"]
+mod marker_tests;
 
 #[cfg(test)]
 mod tests {
@@ -302,7 +319,7 @@ mod tests {
             again: &|_| false,
             skipped_by_time_or_size: &|_, _| None,
             marker: None,
-            markers: &HashSet::new(),
+            markers: &MarkerTimes::new(),
             stable_for: Duration::from_secs(60),
             clock: Clock { here: NOW, newest },
             times: Times::Trust,
@@ -411,34 +428,11 @@ mod tests {
     }
 
     #[test]
-    fn with_markers_a_file_waits_for_its_own() {
-        let data = file(1, datetime!(2026-11-20 11:59:59 UTC), Precision::Second);
-        let markers = HashSet::from([RemotePath::from("/a.csv.done")]);
-        let none = HashSet::new();
-        let rules = |markers| Rules {
-            wanted: &|_| true,
-            in_progress: &|_| false,
-            again: &|_| false,
-            skipped_by_time_or_size: &|_, _| None,
-            marker: Some(".done"),
-            markers,
-            stable_for: Duration::from_secs(60),
-            clock: Clock { here: NOW, newest: None },
-            times: Times::Trust,
-            removes: false,
-        };
-        assert_eq!(decide(&data, None, None, &rules(&none)), Decision::Skip(Skip::NoMarker));
-        assert_eq!(decide(&data, None, None, &rules(&markers)), Decision::Ingest(Why::New));
-        let marker = RemoteFile { path: RemotePath::from("/a.csv.done"), ..data };
-        assert_eq!(decide(&marker, None, None, &rules(&markers)), Decision::Skip(Skip::Marker));
-    }
-
-    #[test]
     fn a_listed_time_that_an_exact_answer_leaves_open_is_settled_by_the_bytes() {
         let before = file(1, datetime!(2026-11-01 10:00 UTC), Precision::Minute);
         let after = file(1, datetime!(2026-11-02 10:00 UTC), Precision::Minute);
         assert_eq!(check(&after, Some(&known(&before)), None, None), Decision::AskTime);
-        let markers = HashSet::new();
+        let markers = MarkerTimes::new();
         let rules = rules(&markers);
         assert_eq!(
             decide_finally(&after, Some(&known(&before)), None, &rules, TimeTold::InSomeZone),
@@ -455,7 +449,7 @@ mod tests {
         let before = file(1, datetime!(2026-11-01 10:00 UTC), Precision::Second);
         let after = file(1, datetime!(2026-11-01 11:00 UTC), Precision::Second);
         assert_eq!(check(&after, Some(&known(&before)), None, None), Decision::Wait);
-        let markers = HashSet::new();
+        let markers = MarkerTimes::new();
         assert_eq!(
             decide_finally(
                 &after,
@@ -473,14 +467,14 @@ mod tests {
         let same = file(1, datetime!(2026-11-01 10:00 UTC), Precision::Second);
         let mut removed = known(&same);
         removed.history.left = true;
-        let markers = HashSet::new();
+        let markers = MarkerTimes::new();
         let rules = |removes| Rules { removes, ..rules(&markers) };
         assert_eq!(decide(&same, Some(&removed), None, &rules(true)), Decision::Ingest(Why::New));
         // Where nothing is removed, the server took it away once it was read.
         assert_eq!(decide(&same, Some(&removed), None, &rules(false)), Decision::Recheck);
     }
 
-    fn rules(markers: &HashSet<RemotePath>) -> Rules<'_> {
+    fn rules(markers: &MarkerTimes) -> Rules<'_> {
         Rules {
             wanted: &|_| true,
             in_progress: &|_| false,

@@ -111,8 +111,15 @@ impl Known {
         {
             return self.exactly(file);
         }
-        let looks = [&self.modified, &self.listed]
-            .map(|then| equality::times(then.as_ref(), file.modified.as_ref()));
+        // A line of a listing tells a time in the server's zone, and is compared with the line
+        // before: in UTC the time of another version may have been the same.
+        let is_line =
+            |time: &Option<ModifiedTime>| time.is_some_and(|time| !equality::is_exact(&time));
+        let both_lines = is_line(&self.listed) && is_line(&file.modified);
+        let looks = [&self.modified, &self.listed].map(|then| match both_lines {
+            true => equality::times(self.listed.as_ref(), file.modified.as_ref()),
+            false => equality::times(then.as_ref(), file.modified.as_ref()),
+        });
         if looks.contains(&Equality::Same) {
             // What was young when it was looked at is compared once more.
             let is_racy = self.history.looked.is_some() && !safeguard_off!("racy");
@@ -228,6 +235,7 @@ impl Seen {
 #[cfg(test)]
 mod tests {
     use super::*;
+
     use crate::model::{Precision, RemotePath};
     use time::macros::datetime;
 
@@ -243,6 +251,17 @@ mod tests {
 
     fn known(file: &RemoteFile) -> Known {
         Known::new(file, file.modified, Version::of(file)).read_at(NOW, Some([1; 16]))
+    }
+
+    /// A server six hours behind UTC, and a file that is replaced every six hours: the line of the
+    /// new one tells the time that MDTM told of the old one.
+    #[test]
+    fn a_listed_time_that_equals_the_exact_one_of_the_version_before_is_no_answer() {
+        let line = |hours| file(Some(8), minute(NOW - time::Duration::hours(hours)));
+        let read = file(Some(8), Some(ModifiedTime::new(NOW, Precision::Second)));
+        let known = Known::new(&read, line(6).modified, Version::of(&read));
+        assert_eq!(known.equality(&line(6), Times::Trust), Equality::Same);
+        assert_eq!(known.equality(&line(0), Times::Trust), Equality::Unknown);
     }
 
     #[test]

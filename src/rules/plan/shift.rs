@@ -1,12 +1,12 @@
 //! A zone that moved: when a whole listing shows its times by the same quarters of an hour later or
-//! earlier.
+//! earlier. Files that stood still speak against it as those do that moved otherwise.
 
 use std::collections::BTreeMap;
 
 use time::OffsetDateTime;
 
 use crate::failpoint::safeguard_off;
-use crate::model::{ModifiedTime, RemoteFile};
+use crate::model::{ModifiedTime, Precision, RemoteFile};
 use crate::rules::equality::{self, Equality};
 use crate::rules::plan::known::Known;
 
@@ -44,14 +44,35 @@ pub fn is_old(file: &RemoteFile, now: OffsetDateTime) -> bool {
     file.modified.is_some_and(|modified| now - modified.at > OLD)
 }
 
+/// Known files that a listing shows as they were: a zone that moves takes them along.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StoodStill {
+    files: usize,
+}
+
+impl StoodStill {
+    /// Takes in a known file that is unchanged. A time that is coarser than zones move, or of a
+    /// file that may have been written anew meanwhile, says nothing.
+    pub(crate) fn see(&mut self, file: &RemoteFile, now: OffsetDateTime) {
+        let is_fine = file.modified.is_some_and(|at| at.precision <= Precision::Minute);
+        self.files += usize::from(is_fine && is_old(file, now));
+    }
+}
+
 /// What the known files of equal size, whose times differ, say of the listing's zone.
 #[derive(Debug, Default)]
 pub(crate) struct Shift {
     /// How far each moved, and whether it is old enough to be no new file.
     moves: Vec<(Option<i64>, bool)>,
+    stood_still: StoodStill,
 }
 
 impl Shift {
+    /// Beside files whose times did not move.
+    pub fn beside(stood_still: &StoodStill) -> Self {
+        Self { moves: Vec::new(), stood_still: *stood_still }
+    }
+
     /// Takes in a known file of equal size whose time differs, as listed now.
     pub fn add(&mut self, known: &Known, file: &RemoteFile, now: OffsetDateTime) {
         self.moves.push((moved(known, file), is_old(file, now)));
@@ -67,14 +88,15 @@ impl Shift {
         let (best, alike) = counts.into_iter().max_by_key(|(_, count)| *count)?;
         let old = self.moves.iter().filter(|(moved, old)| *moved == Some(best) && *old).count();
         let enough = old >= FEWEST || safeguard_off!("zone");
-        (enough && alike * 100 >= self.moves.len() * PERCENT).then_some(best)
+        let all = self.moves.len() + self.stood_still.files;
+        (enough && alike * 100 >= all * PERCENT).then_some(best)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Precision, RemotePath, Version};
+    use crate::model::{RemotePath, Version};
     use time::macros::datetime;
 
     const NOW: OffsetDateTime = datetime!(2026-11-20 12:00 UTC);
@@ -103,6 +125,25 @@ mod tests {
         check(&[(old, 60); 3], Some(4));
         check(&[(old, -345); 12], Some(-23));
         check(&[(old, 60); 2], None);
+    }
+
+    #[test]
+    fn files_that_stood_still_are_no_part_of_a_zone_that_moved() {
+        let old = datetime!(2026-10-20 10:11 UTC);
+        let still = file(old);
+        let known = Known::new(&still, still.modified, Version::of(&still));
+        let moved = |stood_still: usize| {
+            let mut seen = StoodStill::default();
+            for _ in 0..stood_still {
+                seen.see(&still, NOW);
+            }
+            let mut shift = Shift::beside(&seen);
+            for _ in 0..3 {
+                shift.add(&known, &file(old + time::Duration::hours(6)), NOW);
+            }
+            shift.quarters()
+        };
+        assert_eq!((moved(0), moved(1), moved(20)), (Some(24), None, None));
     }
 
     #[test]

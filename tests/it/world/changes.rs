@@ -148,3 +148,14 @@ async fn an_archive_asked_for_again_is_read_and_stores_nothing_twice() {
         ("ok: ingested 1", 1, 2, 2)
     );
 }
+
+/// Of many files three are replaced by others of equal size, an exact number of hours later.
+#[tokio::test]
+async fn three_files_replaced_some_hours_later_arrive_where_others_stand_still() {
+    let world = (0..20).fold(World::new(), |world, n| world.file(&format!("/{n:02}"), "old"));
+    assert_eq!(world.run().await.brief(), "ok: ingested 20");
+    for n in 0..3 {
+        world.put(&format!("/{n:02}"), "new", LONG_AGO + 6 * 3_600);
+    }
+    assert_eq!(world.run().await.brief(), "ok: ingested 3, unchanged 17");
+}

@@ -80,3 +80,27 @@ async fn files_named_as_unfinished_are_left_alone() {
     world.put("/a", "whole", super::LONG_AGO);
     assert_eq!(world.run().await.brief(), "ok: ingested 1");
 }
+
+#[tokio::test]
+async fn a_marker_that_an_earlier_file_left_does_not_make_half_a_file_complete() {
+    let world = World::new().with(|source| {
+        source.marker = Some(".done".into());
+        source.stable_for = std::time::Duration::from_secs(3_600);
+    });
+    let world = world.file("/a.csv", "whole").file("/a.csv.done", "");
+    assert_eq!(world.run().await.brief(), "ok: ingested 1, skipped 1 [marker]");
+    world.put("/a.csv", "half", super::now());
+    let cancel = tokio_util::sync::CancellationToken::new();
+    let stop = cancel.clone();
+    let stopped = async move {
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        stop.cancel();
+    };
+    let (ran, ()): (super::Ran, ()) = tokio::join!(world.run_until(cancel), stopped);
+    assert_eq!(ran.source().ingested, 0, "{ran}");
+    assert!(ran.to_string().contains("its marker is older than it is"), "{ran}");
+    // The sender's word, given anew.
+    world.put("/a.csv", "half and half", super::now() - 60);
+    world.put("/a.csv.done", "", super::now());
+    assert_eq!(world.run().await.source().ingested, 1);
+}
