@@ -3,6 +3,8 @@
 pub mod announcement;
 pub mod arrivals;
 pub mod arrivals_cache;
+#[cfg(test)]
+mod clocks_tests;
 pub mod files_by_name;
 pub mod known_sources;
 pub mod manifest_lines;

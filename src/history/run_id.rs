@@ -2,7 +2,7 @@
 
 use time::OffsetDateTime;
 
-use crate::model::hex;
+use crate::model::{clocks, hex};
 use crate::runtime::random;
 use crate::state::paths::stamp;
 
@@ -18,4 +18,9 @@ pub fn began(run: &str) -> Option<OffsetDateTime> {
     let format = time::macros::format_description!("[year][month][day]T[hour][minute][second]Z");
     let stamp = run.split('-').next()?;
     time::PrimitiveDateTime::parse(stamp, format).ok().map(time::PrimitiveDateTime::assume_utc)
+}
+
+/// Whether a clock gave `run` its id that was ahead of the one that shows `now`.
+pub(crate) fn is_of_clock_ahead(run: &str, now: OffsetDateTime) -> bool {
+    began(run).is_some_and(|began| clocks::is_ahead(began, now))
 }

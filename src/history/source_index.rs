@@ -12,12 +12,15 @@ use std::time::Duration as Wait;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::name_index::{self, NamesCover};
 use super::record::{RunRecord, is_final};
+use super::run_id::is_of_clock_ahead;
 use super::source_days::SourceDays;
 use super::standing::{Of, SourceStanding};
 use crate::model::chain;
+use crate::model::clocks::{is_ahead, not_ahead};
 use crate::source::contract::ShareId;
 use crate::state::paths;
 use crate::state::store::{StateError, StateStore};
@@ -83,6 +86,10 @@ pub struct SourceEntry {
         skip_serializing_if = "Option::is_none"
     )]
     pub unsettled_since: Option<OffsetDateTime>,
+    /// Whether one of those runs looked in the records for how far back to look: they need not be
+    /// read again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reached: bool,
     /// The last run that brought files: its manifest names them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub brought: Option<String>,
@@ -127,16 +134,22 @@ pub struct AskedFor {
 }
 
 impl SourceEntry {
-    /// How far back the next run looks for what earlier ones left undone.
-    pub(crate) fn looks_back_to(&self) -> Option<OffsetDateTime> {
+    /// How far back a run that begins at `now` looks for what earlier ones left undone.
+    pub(crate) fn looks_back_to(&self, now: OffsetDateTime) -> Option<OffsetDateTime> {
         let good = self.standing.as_ref().and_then(|standing| standing.good);
-        self.settled.or(self.unsettled_since).or(good)
+        let known = [self.settled, self.unsettled_since, good];
+        known.into_iter().find_map(|at| not_ahead(at, now))
+    }
+
+    /// Whether the records of runs know no more of how far back to look than this does.
+    pub(crate) fn is_settled(&self, now: OffsetDateTime) -> bool {
+        self.reached || not_ahead(self.settled, now).is_some()
     }
 
     /// Takes in how a pass ended that `line` tells of. In which order runs are taken in makes no
     /// difference.
-    fn settle(&mut self, began: OffsetDateTime, line: &Value) {
-        if line["status"] == "left" || line["left_to"].is_object() {
+    fn settle(&mut self, began: OffsetDateTime, now: OffsetDateTime, line: &Value) {
+        if line["status"] == "left" || line["left_to"].is_object() || is_ahead(began, now) {
             return;
         }
         let none = |name: &str| line[name].as_u64().unwrap_or(0) == 0;
@@ -149,11 +162,20 @@ impl SourceEntry {
         let nothing_left = ["deferred", "failed", "unparsed_lines"].into_iter().all(none);
         let unmarked = line["skipped_by_reason"]["no_marker"].as_u64().unwrap_or(0);
         if well && nothing_left && unmarked == 0 {
-            self.settled = self.settled.max(Some(began));
+            self.settled = not_ahead(self.settled, now).max(Some(began));
         } else {
-            let since = self.unsettled_since.map_or(began, |since| since.min(began));
-            self.unsettled_since = Some(since);
+            let reached = line["looked_back_to"].as_str();
+            let reached = reached.and_then(|at| OffsetDateTime::parse(at, &Rfc3339).ok());
+            // What this pass was to make up for is still to be made up for.
+            reached.into_iter().for_each(|at| self.reach(at));
+            self.unsettled_since = [self.unsettled_since, Some(began)].into_iter().flatten().min();
         }
+    }
+
+    /// A pass looked back to `at`, and nobody needs to ask the records how far.
+    pub(crate) fn reach(&mut self, at: OffsetDateTime) {
+        self.reached = true;
+        self.unsettled_since = [self.unsettled_since, Some(at)].into_iter().flatten().min();
     }
 }
 
@@ -165,11 +187,23 @@ impl SourceIndex {
 
     /// Takes in which sources `record` says were looked at.
     pub(crate) fn take_in(&mut self, record: &RunRecord) {
+        self.take_in_at(record, OffsetDateTime::now_utc());
+    }
+
+    /// As [`SourceIndex::take_in`] at `now`: what a clock that was ahead left gives way to a run of
+    /// one that is not.
+    pub(crate) fn take_in_at(&mut self, record: &RunRecord, now: OffsetDateTime) {
+        let takes_place = |last: &String, run: &String| {
+            (!is_of_clock_ahead(last, now), last) <= (!is_of_clock_ahead(run, now), run)
+        };
         let run = record.run.as_ref().unwrap_or(&record.id);
         for line in record.sources.iter().filter(|line| is_final(line)) {
             let Some(source) = line["source"].as_str() else { continue };
             let entry = self.entry(source);
             let of = Of { run, began: record.started };
+            if !is_ahead(of.began, now) {
+                entry.standing.iter_mut().for_each(|standing| standing.put_right(of, now));
+            }
             let after = SourceStanding::after(entry.standing.as_ref(), of, line);
             let is_news = after.is_some();
             entry.standing = after.or_else(|| entry.standing.take());
@@ -180,9 +214,9 @@ impl SourceIndex {
                 sum.bytes = sum.bytes.saturating_add(line["bytes"].as_u64().unwrap_or(0));
             }
             let entry = self.entry(source);
-            entry.settle(record.started, line);
+            entry.settle(record.started, now, line);
             let brought = line["ingested"].as_u64().is_some_and(|files| files > 0);
-            if brought && entry.brought.as_ref().is_none_or(|last| last < run) {
+            if brought && entry.brought.as_ref().is_none_or(|last| takes_place(last, run)) {
                 entry.brought = Some(run.clone());
             }
             // The workers of the queue noted the names before they told of the end.
@@ -190,7 +224,7 @@ impl SourceIndex {
                 self.names.take_in(run, true);
             }
             let entry = self.entry(source);
-            if entry.run.as_ref().is_none_or(|last| last <= run) {
+            if entry.run.as_ref().is_none_or(|last| takes_place(last, run)) {
                 entry.run = Some(run.clone());
                 entry.idle = line.get("report").is_none() && line["status"] == "ok";
             }
@@ -206,10 +240,17 @@ impl SourceIndex {
         }
     }
 
-    /// Whether a run that began at `since` or later has looked at `source`.
-    pub(crate) fn looked_since(&self, source: &str, since: OffsetDateTime) -> bool {
+    /// Whether a run that began at `since` or later has looked at `source`, as far as is known at
+    /// `now`.
+    pub(crate) fn looked_since(
+        &self,
+        source: &str,
+        since: OffsetDateTime,
+        now: OffsetDateTime,
+    ) -> bool {
         let run = self.sources.get(source).and_then(|entry| entry.run.as_ref());
-        run.is_some_and(|run| run.as_str() >= paths::stamp(since).as_str())
+        run.filter(|run| !is_of_clock_ahead(run, now))
+            .is_some_and(|run| run.as_str() >= paths::stamp(since).as_str())
     }
 }
 
@@ -387,10 +428,10 @@ mod tests {
         record.tell(json!({ "source": "acme", "status": "ok" }), began);
         index.take_in(&record);
         assert!(
-            index.looked_since("acme", began)
-                && !index.looked_since("acme", began + time::Duration::SECOND)
+            index.looked_since("acme", began, began)
+                && !index.looked_since("acme", began + time::Duration::SECOND, began)
         );
-        assert!(!index.looked_since("other", began));
+        assert!(!index.looked_since("other", began, began));
         assert_eq!(
             (index.sources["acme"].idle, &index.sources["acme"].asked, index.open.len()),
             (true, &None, 1)
@@ -401,6 +442,8 @@ mod tests {
         let read: SourceIndex = serde_json::from_value(json!(index)).expect("an index");
         assert_eq!(read, index);
     }
+
+    const LATER: OffsetDateTime = datetime!(2026-11-23 10:05 UTC);
 
     #[test]
     fn an_older_run_that_ends_late_does_not_take_the_place_of_a_newer_one() {
@@ -418,9 +461,7 @@ mod tests {
             }];
             index.take_in(&record);
         }
-        assert!(
-            !index.sources["a"].idle && index.looked_since("a", datetime!(2026-11-23 10:05 UTC))
-        );
+        assert!(!index.sources["a"].idle && index.looked_since("a", LATER, LATER));
     }
 
     #[test]
@@ -447,7 +488,7 @@ mod tests {
                 record.sources = vec![line];
                 index.take_in(&record);
             }
-            index.sources.get("a").and_then(SourceEntry::looks_back_to)
+            index.sources.get("a").and_then(|entry| entry.looks_back_to(hour(24)))
         };
         assert_eq!(looks_back(&mut runs[..2].iter()), Some(hour(1)), "none was well");
         assert_eq!(looks_back(&mut runs[..2].iter().rev()), Some(hour(1)));

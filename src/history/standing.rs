@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
+use crate::model::clocks::is_ahead;
 use crate::report::Status;
 
 /// How a source stands.
@@ -96,6 +97,23 @@ impl SourceStanding {
         })
     }
 
+    /// Takes the times of a clock that was ahead of `now` for unknown, so that the run of `of` is
+    /// news: what they tell began with it at the latest.
+    pub(crate) fn put_right(&mut self, of: Of<'_>, now: OffsetDateTime) {
+        if is_ahead(self.looked, now) {
+            self.looked = of.began - Duration::NANOSECOND;
+        }
+        if is_ahead(self.since, now) {
+            self.since = of.began;
+        }
+        if self.good.is_some_and(|good| is_ahead(good, now)) {
+            (self.good, self.good_run) = (None, None);
+        }
+        for trouble in self.troubles.values_mut().filter(|trouble| is_ahead(trouble.since, now)) {
+            (trouble.since, trouble.run) = (of.began, of.run.to_owned());
+        }
+    }
+
     /// When the first run began that met a failure of `class`, and how many did, if earlier runs
     /// met it.
     pub fn since(&self, class: &str) -> Option<(OffsetDateTime, u64)> {
@@ -146,7 +164,6 @@ fn troubles(
 mod tests {
     use super::*;
     use serde_json::json;
-    use time::Duration;
     use time::macros::datetime;
 
     const FIRST: OffsetDateTime = datetime!(2026-11-23 10:00 UTC);

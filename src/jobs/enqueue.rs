@@ -15,8 +15,10 @@ use super::error::WorkError;
 use super::message::{Message, Task};
 use super::sweep::SILENCE;
 use crate::history::records::Records;
+use crate::history::run_id::is_of_clock_ahead;
 use crate::history::source_index::{self, AskedFor, SourceIndex};
 use crate::model::BlobName;
+use crate::model::clocks::is_ahead;
 use crate::runtime::retry::retry;
 use crate::state::paths::{run_record, stamp};
 use crate::state::store::{StateError, StateStore};
@@ -129,8 +131,8 @@ impl Office<'_> {
                 None => None,
             };
             match record {
-                Some(record) => index.take_in(&record),
-                None if run < stamp(now - SILENCE) => {
+                Some(record) => index.take_in_at(&record, now),
+                None if run < stamp(now - SILENCE) || is_of_clock_ahead(&run, now) => {
                     index.open.retain(|open| *open != run);
                     index.sources.values_mut().for_each(|entry| {
                         entry.asked.take_if(|asked| asked.run == run);
@@ -150,7 +152,7 @@ impl Office<'_> {
         waiting: u64,
         now: OffsetDateTime,
     ) -> Result<bool, StateError> {
-        if now - asked.at > LONG_AGO {
+        if now - asked.at > LONG_AGO || is_ahead(asked.at, now) {
             return Ok(true);
         }
         // Its message is lost: nothing waits, and nothing is under way.
@@ -189,6 +191,9 @@ fn messages(claimed: &ClaimedSources, run: &str) -> Vec<Message> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::history::run_id::run_id;
+    use crate::store::memory::MemoryStore;
+    use crate::store::memory::queue::MemoryQueue;
 
     #[test]
     fn idle_sources_go_together_and_others_by_themselves() {
@@ -198,5 +203,24 @@ mod tests {
         let told: Vec<usize> =
             messages(&claimed, "r").iter().map(|message| message.sources().len()).collect();
         assert_eq!(told, [1, 1, 16, 2]);
+    }
+
+    #[tokio::test]
+    async fn a_run_that_was_asked_for_by_a_clock_that_was_ahead_is_asked_for_again() {
+        let now = time::macros::datetime!(2026-11-23 10:00 UTC);
+        let ahead = time::macros::datetime!(2028-01-01 0:00 UTC);
+        let store = Arc::new(MemoryStore::new());
+        let state = StateStore::new(store, Default::default(), Default::default());
+        let queue: Arc<dyn Queue> = Arc::new(MemoryQueue::default());
+        let office = Office { state: &state, queue: &queue };
+        let (old, new) = (run_id(ahead), run_id(now));
+        office.claim(&["acme"], &old, ahead).await.expect("it claims");
+        let mut index = source_index::read(&state).await.expect("it reads").expect("it is there").0;
+        let asked = index.entry("acme").asked.clone().expect("it was asked");
+        assert!(office.is_given_up("acme", &asked, 5, now).await.expect("it reads"));
+        let claimed = office.claim(&["acme"], &new, now).await.expect("it claims");
+        assert_eq!(claimed.ours, ["acme"]);
+        let index = source_index::read(&state).await.expect("it reads").expect("it is there").0;
+        assert_eq!(index.open, [new], "no record will ever be written of the other one");
     }
 }

@@ -25,7 +25,7 @@ use crate::model::{BlobName, RemotePath, chain, hex};
 use crate::pass::found_work::Survey;
 use crate::pass::look::{LookOutcome, Pieces, left, left_to, look_first};
 use crate::pass::{
-    given_names, gone, judging, late, login_refusal, recovery, renamed, share, steps,
+    given_names, gone, judging, late, login_refusal, look_back, recovery, renamed, share, steps,
     waiting_folders,
 };
 use crate::report::SourceReport;
@@ -153,6 +153,7 @@ async fn with_work(
         return Ok(closed(pass_store, report).await);
     }
     let twin_folders = TwinFolders::of(pass, &of_pieces).await?;
+    look_back::note(pass).await;
     open(pass_store, pass, survey, (report, twin_folders)).await
 }
 

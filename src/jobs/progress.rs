@@ -8,6 +8,7 @@ use time::format_description::well_known::Rfc3339;
 use super::message::PieceId;
 use super::names::{JobFolder, JobKind};
 use crate::model::BlobName;
+use crate::model::clocks::not_ahead;
 use crate::store::contract::{BlobInfo, Store, StoreError};
 
 /// A worker that was not heard of for so long is dead, or cut off: it misses its third beat.
@@ -165,9 +166,10 @@ impl PassProgress {
         parts
     }
 
-    /// When it was last heard of.
-    pub fn heard(&self) -> Option<OffsetDateTime> {
-        self.beats.values().chain(self.results.values()).filter_map(|sign| sign.at).max()
+    /// When it was last heard of, as far as is known at `now`.
+    pub fn heard(&self, now: OffsetDateTime) -> Option<OffsetDateTime> {
+        let signs = self.beats.values().chain(self.results.values());
+        signs.filter_map(|sign| not_ahead(sign.at, now)).max()
     }
 
     /// How far it has come: results, and the pieces that workers are at.

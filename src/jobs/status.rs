@@ -68,7 +68,7 @@ pub(crate) async fn standing(
             .await?;
         let Some((plan, _)) = plan else { continue };
         let stands = PassProgress::read(&**store, &folder).await?;
-        let heard = stands.heard().unwrap_or(open.since).max(open.since);
+        let heard = stands.heard(OffsetDateTime::now_utc()).unwrap_or(open.since).max(open.since);
         let under_way =
             PassUnderWay { plan, counts: stands.counts(), done: stands.results.len(), heard };
         return Ok(Standing::UnderWay(Box::new(under_way)));

@@ -21,6 +21,7 @@ use super::{finalize, piece_report, working};
 use crate::history::record::{RunRecord, source_line};
 use crate::history::records::Records;
 use crate::ledger::{self, OpenPass};
+use crate::model::clocks::not_ahead;
 use crate::model::failure::Class;
 use crate::model::{chain, printable};
 use crate::report::{Outcome, Problem, SourceReport};
@@ -265,7 +266,19 @@ async fn look_at(
 }
 
 fn silent_for(state: &PassProgress, open: &OpenPass) -> time::Duration {
-    OffsetDateTime::now_utc() - state.heard().unwrap_or(open.since).max(open.since)
+    let now = OffsetDateTime::now_utc();
+    silence(state.heard(now), open.since, now)
+}
+
+/// How long nothing was heard of a pass that began at `since`. One of which all times are of a
+/// clock that was ahead is silent long enough to be ended as soon as nothing waits.
+fn silence(
+    heard: Option<OffsetDateTime>,
+    since: OffsetDateTime,
+    now: OffsetDateTime,
+) -> time::Duration {
+    let last = heard.max(not_ahead(Some(since), now));
+    last.map_or(SILENCE + time::Duration::SECOND, |last| now - last)
 }
 
 /// Ends a pass that nobody works on: pieces without a result fail. Its report, if it was closed.
@@ -308,4 +321,20 @@ pub(crate) async fn end_if_silent(
     }
     end(&pass_store, open).await?;
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::datetime;
+
+    #[test]
+    fn an_open_pass_of_a_clock_that_was_ahead_is_ended_once_nothing_waits() {
+        let (now, ahead) = (datetime!(2026-11-23 10:00 UTC), datetime!(2028-01-01 0:00 UTC));
+        let ago = |minutes| now - time::Duration::minutes(minutes);
+        assert!(silence(None, ahead, now) > SILENCE);
+        assert_eq!(silence(Some(ago(5)), ahead, now), time::Duration::minutes(5));
+        assert_eq!(silence(None, ago(7), now), time::Duration::minutes(7));
+        assert_eq!(silence(Some(ago(5)), ago(7), now), time::Duration::minutes(5));
+    }
 }

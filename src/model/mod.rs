@@ -1,5 +1,6 @@
 //! The words of the house as types: remote paths and files, blob names, versions, secrets.
 
+pub(crate) mod clocks;
 pub mod failure;
 mod plural;
 pub mod redactor;

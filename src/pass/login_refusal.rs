@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 use crate::history::known_sources::Before;
 use crate::history::source_index::{self, Refusal};
 use crate::model::failure::Class;
-use crate::model::{Secret, chain, hex};
+use crate::model::{Secret, chain, clocks, hex};
 use crate::report::Problem;
 use crate::state::paths::StatePaths;
 use crate::state::store::{StateError, StateStore};
@@ -23,8 +23,6 @@ use crate::transfer::settings::Source;
 
 /// Rounds of the hash: a few milliseconds.
 const ROUNDS: u32 = 20_000;
-/// Clocks of workers differ by less.
-const CLOCKS_DIFFER: Duration = Duration::from_secs(300);
 /// The largest record that is read.
 const MAX_BYTES: u64 = 64 << 10;
 
@@ -50,8 +48,7 @@ pub async fn before(run: &Run, source: &Source) -> Result<Before, Problem> {
     let Some(refusal) = last(run, source).await else { return Ok(Before::Nothing) };
     let until = refusal.refused_at + source.retry_auth_after;
     let now = OffsetDateTime::now_utc();
-    // Of a clock that was ahead: nobody knows when it was.
-    let is_ahead = refusal.refused_at > now + CLOCKS_DIFFER;
+    let is_ahead = clocks::is_ahead(refusal.refused_at, now);
     if now >= until || is_ahead || mark(&credential, &refusal.salt) != refusal.mark {
         return Ok(Before::Stale);
     }

@@ -2,13 +2,12 @@
 
 use time::OffsetDateTime;
 
-use crate::history::records::Records;
-use crate::history::source_index::{SourceEntry, SourceIndex};
+use crate::history::source_index;
+use crate::model::chain;
 use crate::model::failure::Class;
 use crate::report::{Problem, SourceReport, problem};
 use crate::rules::date_folders::LookBack;
 use crate::rules::patterns::Patterns;
-use crate::state::paths::runs_of_day;
 use crate::state::store::StateError;
 use crate::transfer::context::{Pass, Run};
 use crate::transfer::settings::Source;
@@ -48,32 +47,46 @@ async fn settled(
     source: &Source,
     now: OffsetDateTime,
 ) -> Result<Option<OffsetDateTime>, StateError> {
-    let known = run.known_sources.read(&run.state).await?;
-    if !known.is_empty() {
-        return Ok(known.get(&source.name).and_then(SourceEntry::looks_back_to));
+    let known = run.known_sources.read(&run.state).await?.get(&source.name);
+    let by_index = known.and_then(|entry| entry.looks_back_to(now));
+    if known.is_some_and(|entry| entry.is_settled(now)) {
+        return Ok(by_index);
     }
-    // Without the index the records of runs say the same.
-    let records = Records::new(run.state.clone());
-    let mut index = SourceIndex::default();
+    // The index was lost, or its entry of this source: another one may have been written since.
     let days = source.dates.as_ref().map_or(RECORDS, |dates| dates.catch_up);
-    let mut day = Some(now.date());
-    for _ in 0..=days {
-        let Some(date) = day else { break };
-        for name in records.names(&runs_of_day(date)).await?.iter().rev() {
-            if let Some(record) = records.read(name).await? {
-                index.take_in(&record);
-            }
-            if index.sources.get(&source.name).is_some_and(|entry| entry.settled.is_some()) {
-                break;
-            }
-        }
-        day = date.previous_day();
-    }
-    Ok(index.sources.get(&source.name).and_then(SourceEntry::looks_back_to))
+    let mut told = run.known_sources.told().await;
+    let by_records = told.looks_back_to(&run.state, &source.name, days, now).await?;
+    // The first run of those that left something undone counts.
+    Ok([by_index, by_records].into_iter().flatten().min())
 }
 
-/// Tells the report which days are looked at, and which ones no run has looked at in full.
+/// How far back a pass over `source` looks, as its report tells it. Where nothing was known, it
+/// looked for that, and later ones need not.
+pub(crate) fn reached(source: &Source, look_back: &LookBack) -> Option<OffsetDateTime> {
+    let matters = source.dates.is_some() || source.selection.max_age.is_some();
+    matters.then(|| look_back.settled.unwrap_or_else(OffsetDateTime::now_utc))
+}
+
+/// Notes how far back a pass looks whose files others bring over, so that none of them reads the
+/// records as well. What cannot be written costs them that.
+pub(crate) async fn note(pass: &Pass) {
+    let Some(reached) = reached(&pass.source, &pass.look_back) else { return };
+    let (state, name) = (&pass.run.state, &pass.source.name);
+    let known = pass.run.known_sources.read(state).await.ok().and_then(|known| known.get(name));
+    if known.is_some_and(|entry| entry.is_settled(OffsetDateTime::now_utc())) {
+        return;
+    }
+    let noted = source_index::change(state, |index| index.entry(name).reach(reached)).await;
+    if let Err(error) = noted {
+        let error = chain(&error);
+        tracing::debug!(source = name, error, "How far back to look could not be noted.");
+    }
+}
+
+/// Tells the report how far back the pass looks, which days are looked at, and which ones no run
+/// has looked at in full.
 pub(crate) fn tell(pass: &Pass, report: &mut SourceReport) {
+    report.looked_back_to = reached(&pass.source, &pass.look_back);
     let Some(looked) = &pass.look_back.days else { return };
     report.days = looked.days().map(|day| day.to_string()).collect();
     if let (true, Some(first), Some(last)) =

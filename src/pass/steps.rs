@@ -138,22 +138,27 @@ pub(crate) async fn open_with(
     ledger: impl Future<Output = Result<Ledger, LedgerError>>,
 ) -> Result<Pass, SourceReport> {
     let pool = pool(&run, &source);
-    let unusable = |problem: Problem| {
+    let unusable = |problem: Problem, reached: Option<time::OffsetDateTime>| {
         let mut report = SourceReport::new(&source.name, pool.address());
+        report.looked_back_to = reached;
         report.problems.push(problem);
         report.unusable = true;
         run.progress.finished(&report);
         report
     };
     if let Some(text) = misconfigured(&source) {
-        return Err(unusable(Problem::new(Class::Config, text)));
+        return Err(unusable(Problem::new(Class::Config, text), None));
     }
     let known = async {
-        let before = login_refusal::before(&run, &source).await?;
-        Ok::<_, Problem>((before, look_back::of(&run, &source).await?))
+        let looks_back = look_back::of(&run, &source).await.map_err(|problem| (problem, None))?;
+        // What is not looked at now is still to be made up for.
+        let reached = look_back::reached(&source, &looks_back.0);
+        let before = login_refusal::before(&run, &source).await;
+        Ok((before.map_err(|problem| (problem, reached))?, looks_back, reached))
     };
     let (known, ledger) = tokio::join!(known, ledger);
-    let (before, (look_back, patterns)) = known.map_err(&unusable)?;
+    let (before, (look_back, patterns), reached) =
+        known.map_err(|(problem, reached)| unusable(problem, reached))?;
     match ledger {
         Ok(ledger) => {
             let permits = SourcePermits::new(source.parallel(), source.connections);
@@ -190,7 +195,7 @@ pub(crate) async fn open_with(
                 waiting: WaitingFolders::default(),
             })
         }
-        Err(error) => Err(unusable(problem(&error))),
+        Err(error) => Err(unusable(problem(&error), reached)),
     }
 }
 

@@ -93,6 +93,14 @@ pub struct SourceReport {
     /// The days whose folders were looked at, where folders have dates.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub days: Vec<String>,
+    /// How far back it looked for what earlier runs left undone, where that makes a difference:
+    /// folders have dates, or `max_age` is set.
+    #[serde(
+        default,
+        with = "time::serde::rfc3339::option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub looked_back_to: Option<OffsetDateTime>,
     /// Files that are stored, but whose removal or move at the source failed.
     pub after_failed: u64,
     /// What a reader should know.
@@ -286,6 +294,7 @@ impl SourceReport {
         if self.days.is_empty() {
             self.days = part.days;
         }
+        self.looked_back_to = self.looked_back_to.or(part.looked_back_to);
         self.left_to = self.left_to.take().or(part.left_to);
         self.facts.journals.extend(part.facts.journals);
     }

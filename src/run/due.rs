@@ -43,7 +43,7 @@ pub async fn due(state: &StateStore, sources: &[Source], now: OffsetDateTime) ->
 pub(crate) fn is_due(source: &Source, index: &SourceIndex, now: OffsetDateTime) -> bool {
     let Some(schedule) = &source.schedule else { return true };
     // One that never was due is not due now.
-    schedule.last_due(now).is_some_and(|last| !index.looked_since(&source.name, last))
+    schedule.last_due(now).is_some_and(|last| !index.looked_since(&source.name, last, now))
 }
 
 /// The index of sources; where it is lost, what the records of runs say.
@@ -85,7 +85,7 @@ async fn from_records(
         };
         for name in records.names(&runs_of_day(date)).await?.iter().rev() {
             if let Some(record) = records.read(name).await? {
-                index.take_in(&record);
+                index.take_in_at(&record, now);
             }
         }
         day = date.previous_day();
@@ -135,5 +135,21 @@ mod tests {
             assert_eq!(names(due(&state, &sources(), now).await), expected, "by the index, {hour}");
             state.delete(&crate::state::paths::sources(), "deleting").await.expect("it is deleted");
         }
+    }
+
+    #[test]
+    fn a_run_of_a_clock_that_was_ahead_leaves_no_source_undue() {
+        let (now, mut index) = (datetime!(2026-11-23 7:00 UTC), SourceIndex::default());
+        let daily = &sources()[0];
+        index.entry("daily").run = Some("20280101T000000Z-00000000".into());
+        assert!(is_due(daily, &index, now), "it was due at six, and nobody looked");
+        let mut record = RunRecord::new(Trigger::Timer, "", now);
+        record.sources = vec![json!({ "source": "daily", "status": "ok" })];
+        index.take_in_at(&record, now);
+        assert!(!is_due(daily, &index, now + time::Duration::HOUR));
+        assert!(is_due(daily, &index, now + time::Duration::DAY));
+        // Clocks differ by a little.
+        index.entry("daily").run = Some("20261123T070300Z-00000000".into());
+        assert!(!is_due(daily, &index, now));
     }
 }

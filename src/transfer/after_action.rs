@@ -3,6 +3,7 @@
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
+use crate::model::clocks::not_ahead;
 use crate::model::failure::{Class, Failure};
 use crate::model::{RemotePath, Version};
 use crate::report::{Problem, SourceReport, problem};
@@ -36,7 +37,7 @@ pub enum Acted {
 
 /// Whether the source refused to let this file go a short time ago.
 pub(crate) fn was_refused(known: &Known, now: OffsetDateTime) -> bool {
-    known.history.refused.is_some_and(|at| now - at < TRY_AGAIN_AFTER)
+    not_ahead(known.history.refused, now).is_some_and(|at| now - at < TRY_AGAIN_AFTER)
 }
 
 /// Whether an earlier run read the file that `known` tells of, and its time alone proves that it is
@@ -257,5 +258,27 @@ pub(crate) async fn record(pass: &Pass, due: &Due, history: History) -> Acted {
     match pass.ledger.ingested(&due.file, &known, 0, 0).await {
         Ok(()) => Acted::Done,
         Err(error) => Acted::Failed(problem(&error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::RemoteFile;
+    use time::macros::datetime;
+
+    #[test]
+    fn an_action_that_was_refused_by_a_clock_that_was_ahead_is_tried_again() {
+        let now = datetime!(2026-11-23 10:00 UTC);
+        let refused = |at| {
+            let file = RemoteFile { path: "/f".into(), size: Some(1), modified: None };
+            let history = History { refused: Some(at), ..History::default() };
+            let version = Version::of(&file);
+            let known = Known { size: file.size, modified: None, listed: None, version, history };
+            was_refused(&known, now)
+        };
+        assert!(!refused(datetime!(2028-01-01 0:00 UTC)));
+        assert!(refused(now + time::Duration::MINUTE), "clocks differ");
+        assert!(refused(now - time::Duration::HOUR) && !refused(now - time::Duration::days(2)));
     }
 }

@@ -2,16 +2,20 @@
 
 use std::path::Path;
 
-use blobferry::history::record::{RunRecord, Trigger};
+use blobferry::history::record::{RunRecord, Trigger, source_line};
 use blobferry::history::records::Records;
+use blobferry::history::source_index;
+use blobferry::model::BlobName;
+use blobferry::model::redactor::Redactor;
 use blobferry::rules::date_folders::{DateFolders, DatePattern};
 use blobferry::rules::patterns::Patterns;
 use blobferry::rules::time_zone::TimeZone;
 use blobferry::state::store::StateStore;
-use serde_json::json;
+use serde_json::{Value, json};
 use time::{Date, Duration, OffsetDateTime};
 
 use super::selection::{looked, run_over};
+use super::world::zips::{Entry, entry, zip_of};
 use super::world::{LONG_AGO, World, quick};
 
 /// A zone in which it is about noon, so that no test sees midnight.
@@ -126,6 +130,55 @@ async fn without_the_index_the_records_of_runs_say_the_same() {
         Records::new(state.clone()).put(&record).await.expect("it writes");
     }
     assert_eq!(world.run().await.brief(), "ok: ingested 12");
+}
+
+/// A world whose last good run was five days ago, as a record tells; the index is lost.
+async fn lost_index(world: World) -> (World, StateStore) {
+    let state = StateStore::new(world.store.clone(), Default::default(), quick());
+    tell(&state, Duration::days(5), json!({ "source": "acme", "status": "ok" })).await;
+    (world, state)
+}
+
+/// The record of a run that began `ago`.
+async fn tell(state: &StateStore, ago: Duration, line: Value) -> RunRecord {
+    let mut record = RunRecord::new(Trigger::Command, "", OffsetDateTime::now_utc() - ago);
+    record.sources = vec![line];
+    Records::new(state.clone()).put(&record).await.expect("it writes");
+    record
+}
+
+#[tokio::test]
+async fn a_missed_day_is_made_up_for_though_another_source_wrote_the_lost_index_first() {
+    let (world, state) = lost_index(dated(&["{yyyyMMdd}/*"], 1, 31)).await;
+    world.put(&format!("/{}/f", days_ago(3).replace('-', "")), "x", LONG_AGO);
+    let line = json!({ "source": "beta", "status": "ok" });
+    source_index::note(&state, &tell(&state, Duration::ZERO, line).await).await;
+    // A share, a refusal or the claim of a tick leave an entry that says nothing of it.
+    source_index::change(&state, |index| {
+        index.entry("acme");
+    })
+    .await
+    .expect("it writes");
+    assert_eq!(world.run().await.brief(), "ok: ingested 1");
+}
+
+#[tokio::test]
+async fn a_missed_day_is_made_up_for_after_a_run_that_failed_without_the_index() {
+    let damaged = Entry { crc: Some(1), ..entry("3.txt", b"three") };
+    let (world, state) = lost_index(dated(&["{yyyyMMdd}/*"], 1, 31)).await;
+    let path = format!("/{}/f.zip", days_ago(3).replace('-', ""));
+    world.put(&path, zip_of(&[damaged]), LONG_AGO);
+    let ran = world.run().await;
+    assert_eq!(ran.brief(), "degraded: failed 1 [archive_damaged]");
+    let line = source_line(ran.source(), &Redactor::default(), OffsetDateTime::now_utc());
+    source_index::note(&state, &tell(&state, Duration::ZERO, line).await).await;
+    world.put(&path, zip_of(&[entry("3.txt", b"three")]), LONG_AGO + 1);
+    // The records are not read again: what the first run reached back to is known.
+    for name in world.store.names().iter().filter(|name| name.starts_with("_blobferry/_runs/2")) {
+        let name = BlobName::new(name.clone()).expect("a name");
+        state.delete(&name, "deleting").await.expect("it is deleted");
+    }
+    assert_eq!(world.run().await.brief(), "ok: ingested 1");
 }
 
 #[tokio::test]
