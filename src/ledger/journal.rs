@@ -107,7 +107,7 @@ impl Journal {
 
     /// Appends `record` and returns when it is durable.
     pub async fn write(&self, record: Record) -> Result<(), LedgerError> {
-        self.ask(record.to_line(), JournalAsk::Append(record)).await
+        self.ask(record.to_line(), JournalAsk::Append(Box::new(record))).await
     }
 
     /// Folds journals into a snapshot if that is due.

@@ -18,7 +18,7 @@ pub(super) struct Write {
 /// What is asked.
 pub(super) enum JournalAsk {
     /// To append a record.
-    Append(Record),
+    Append(Box<Record>),
     /// To fold journals if that is due, or if more than so many are named.
     Fold(Option<usize>),
     /// To make a journal if there is none in hand.

@@ -126,8 +126,8 @@ pub(crate) async fn tell_but(pass: &Pass, report: &mut SourceReport, others: &Ha
         };
         let text = format!(
             "`{one}` and `{other}`: equal bytes come for both, or both were not read yet, and no \
-            exact time told after the read tells the two apart: the server may take the two names for one file, so \
-            that the other never arrives"
+            exact time told after the read tells the two apart: the server may take the two names \
+            for one file, so that the other never arrives"
         );
         report.add_problem(Problem::new(Class::Unreachable, text));
         for (path, known) in [&one, &other].into_iter().zip(known) {
