@@ -114,7 +114,8 @@ pub(crate) fn misconfigured(source: &Source) -> Option<String> {
     let shared = source.shared_with.as_ref().map(|other| {
         format!(
             "the source `{other}` can see the same files, and this one removes them (`after`): one \
-            would take them from the other"
+            would take them from the other. Give the two `include` patterns with different \
+            beginnings, or both `after = \"keep\"`"
         )
     });
     source.unusable.clone().or(shared)

@@ -1,5 +1,7 @@
 //! What is expected of sources, as the page shows it: missing and late first. Pure.
 
+use std::time::Duration;
+
 use maud::{Markup, html};
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -28,6 +30,41 @@ pub(crate) struct ExpectedFeed {
     /// How it stands.
     #[serde(flatten)]
     pub standing: ExpectationStanding,
+}
+
+/// Judges what was kept by the clock: a window of which the deadline is over is late while its grace
+/// runs, and missed then. No run has judged it since, so nobody has looked for its files.
+pub(super) fn judge(standing: &mut ExpectationStanding, grace: Duration, now: OffsetDateTime) {
+    if let Some(open) = standing.next.filter(|open| open.deadline < now) {
+        let is_met = open.state == WindowState::Met;
+        *standing = ExpectationStanding {
+            state: open.state,
+            deadline: Some(open.deadline),
+            count: if is_met { standing.expected } else { 0 },
+            unmet: (open.state == WindowState::Missed).then_some(Shortfall::TooMany),
+            why: None,
+            since: None,
+            late_by: None,
+            delay_is_ours: None,
+            recovered_at: None,
+            paths: Vec::new(),
+            next: None,
+            ..standing.clone()
+        };
+    }
+    let Some(deadline) = standing.deadline.filter(|deadline| *deadline < now) else { return };
+    let end = deadline + grace;
+    match standing.state {
+        WindowState::Due => {
+            standing.unmet = Some(Shortfall::TooFew);
+            standing.why = Some(WhyUnmet::NotLooked);
+        }
+        WindowState::Late if now > end => {}
+        _ => return,
+    }
+    let is_late = now <= end;
+    standing.state = if is_late { WindowState::Late } else { WindowState::Missed };
+    standing.since = Some(if is_late { deadline } else { end });
 }
 
 /// Missing ones first, then late ones, then those of last night by deadline, then the others.
@@ -110,6 +147,9 @@ impl ExpectedFeed {
             Some(Shortfall::TooMany) => format!("{count} files came, more than are expected"),
             Some(Shortfall::TooSmall) => "what came is smaller than expected".into(),
             Some(Shortfall::Stale) => "no file has come for too long".into(),
+            _ if expected > 1 && self.standing.why == Some(WhyUnmet::NotLooked) => {
+                format!("{count} of {expected} expected files are known to be here")
+            }
             _ if expected > 1 => format!("{count} of {expected} expected files are here"),
             _ => "the expected file is not here".into(),
         }
@@ -277,6 +317,31 @@ mod tests {
             ((0, 0, 0), "Nothing was due last night"),
         ] {
             assert_eq!(night_answer(here, missing, late), told);
+        }
+    }
+
+    #[test]
+    fn a_passed_deadline_without_its_file_is_late_then_missing_and_never_here() {
+        let evening = datetime!(2026-11-30 18:00 UTC);
+        let told = |text: &str, now| {
+            let mut standing = serde_json::from_str(text).expect("a standing");
+            judge(&mut standing, Duration::from_secs(1800), now);
+            let feed = ExpectedFeed { source: "acme".into(), evening, standing };
+            ExpectedNight::of(&[feed], now).expect("a night").answer
+        };
+        let due = r#"{ "name": "daily", "severity": "error", "state": "due", "count": 0,
+            "expected": 1, "deadline": "2026-12-01T05:00:00Z" }"#;
+        let met = r#"{ "name": "daily", "severity": "error", "state": "met", "count": 1,
+            "expected": 1, "deadline": "2026-11-30T05:00:00Z",
+            "next": { "deadline": "2026-12-01T05:00:00Z", "state": "due" } }"#;
+        for kept in [due, met] {
+            for (now, answer) in [
+                (datetime!(2026-12-01 4:00 UTC), "Nothing was due last night"),
+                (datetime!(2026-12-01 5:10 UTC), "Last night\u{2019}s file is late"),
+                (datetime!(2026-12-01 6:00 UTC), "Last night\u{2019}s file is missing"),
+            ] {
+                assert_eq!(told(kept, now), answer, "{now}");
+            }
         }
     }
 

@@ -18,10 +18,12 @@ use crate::history::source_index::{self, SourceIndex};
 use crate::jobs::run_status;
 use crate::model::redactor::Redactor;
 use crate::model::{BlobName, chain};
+use crate::rules::expect::ExpectedWhen;
 use crate::rules::time_zone::TimeZone;
 use crate::state::paths::{StatePaths, is_run_id, run_of_record};
 use crate::state::store::StateStore;
 use crate::store::contract::StoreError;
+use crate::transfer::settings::Source;
 
 /// A report is smaller than this by far.
 const MAX_BYTES: u64 = 32 << 20;
@@ -99,7 +101,7 @@ pub(crate) struct PageShelf<'a> {
     /// The sources whose reports are looked for.
     pub sources: &'a [&'a str],
     /// Those of which something is expected, with the zones of their times.
-    pub expecting: Vec<(&'a str, TimeZone)>,
+    pub expecting: Vec<&'a Source>,
     /// What no page may repeat.
     pub redactor: &'a Redactor,
     /// Runs of this process: they are newer than their records.
@@ -242,8 +244,8 @@ impl PageShelf<'_> {
         let wanted: Vec<(String, TimeZone)> = self
             .expecting
             .iter()
-            .filter(|(source, _)| only.is_none_or(|only| only == *source))
-            .map(|(source, zone)| ((*source).to_owned(), *zone))
+            .filter(|source| only.is_none_or(|only| only == source.name))
+            .map(|source| (source.name.clone(), source.time_zone))
             .collect();
         let read = stream::iter(wanted).map(|(source, zone)| async move {
             let standings = arrivals::standings(&self.state, &source).await;
@@ -256,6 +258,12 @@ impl PageShelf<'_> {
                 Ok(standings) => feeds.extend(standings.into_iter().map(|mut standing| {
                     for path in &mut standing.paths {
                         *path = self.redactor.name(path);
+                    }
+                    let of = self.expecting.iter().find(|of| of.name == source);
+                    let mut all = of.into_iter().flat_map(|of| &of.expectations);
+                    let of = all.find(|of| of.name == standing.name).map(|of| &of.when);
+                    if let Some(ExpectedWhen::By { grace, .. }) = of {
+                        expected::judge(&mut standing, *grace, now);
                     }
                     ExpectedFeed { source: source.clone(), evening, standing }
                 })),

@@ -162,7 +162,7 @@ pub(crate) async fn answer(
     };
     let state = StateStore::new(context.store.clone(), context.redactor.clone(), Policy::default());
     let expecting = context.sources.iter().filter(|source| !source.expectations.is_empty());
-    let expecting = expecting.map(|source| (source.name.as_str(), source.time_zone)).collect();
+    let expecting = expecting.collect();
     let (sources_told, redactor, here) = (&sources[..], context.redactor, context.here);
     let shelf = PageShelf { state, sources: sources_told, expecting, redactor, here };
     let made = match asked {

@@ -11,7 +11,7 @@ use super::days::{self, DaysTold};
 use super::expected::{ExpectedFeed, ExpectedNight};
 use super::next::is_silent;
 use super::pass::PagePass;
-use super::stands::Stands;
+use super::stands::{Stands, so_far};
 use super::view::{NAMED, PageRun, PassesBySource};
 use crate::history::run_id::began;
 use crate::history::source_days::DayState;
@@ -206,6 +206,18 @@ pub(crate) struct KnownOfSources<'a> {
     pub now: OffsetDateTime,
 }
 
+impl SourceState {
+    /// Whether a look at it has told something: none has before its first run ends, or is killed.
+    fn is_known(&self) -> bool {
+        match self.word {
+            SourceWord::NoRunYet => false,
+            SourceWord::Abandoned | SourceWord::Interrupted => self.listed.is_some(),
+            SourceWord::Running => self.looked.is_some(),
+            _ => true,
+        }
+    }
+}
+
 impl StatusOverview {
     /// The page of what is known.
     pub fn of(known: KnownOfSources<'_>) -> Self {
@@ -253,8 +265,7 @@ fn answer(sources: &[SourceState]) -> String {
     match (needing, all) {
         (0, 1) if is(SourceWord::Fine) == 1 => "The source is fine".into(),
         (0, _) if is(SourceWord::Fine) == all => format!("All {all} {noun} are fine"),
-        (0, 1) => "The source is fine so far".into(),
-        (0, _) => format!("All {all} {noun} are fine so far"),
+        (0, _) => so_far(sources.iter().filter(|source| source.is_known()).count(), all),
         (1, _) => format!("1 of {all} {noun} needs you"),
         (needing, _) => format!("{needing} of {all} {noun} need you"),
     }

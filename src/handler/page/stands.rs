@@ -32,6 +32,22 @@ impl Stands {
     }
 }
 
+/// What is known while no source needs anybody and not all have ended well: `known` of `all`.
+pub(super) fn so_far(known: usize, all: usize) -> String {
+    match (known, all) {
+        (0, 1) => "Nothing is known of the source yet".into(),
+        (0, _) => format!("Nothing is known yet of the {all} sources"),
+        (1, 1) => "The source is fine so far".into(),
+        _ if known == all => format!("All {all} sources are fine so far"),
+        _ => {
+            let are = |count| if count == 1 { "is" } else { "are" };
+            let (well, unknown) = (are(known), all - known);
+            let them = are(unknown);
+            format!("{known} of {all} sources {well} fine so far; {unknown} {them} not known yet")
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -45,5 +61,13 @@ mod tests {
         }
         assert_eq!(Stands::of("left"), Stands::Ended(Status::Left));
         assert_eq!(Stands::of("marvellous"), Stands::Unknown);
+    }
+
+    #[test]
+    fn sources_of_which_nobody_knows_are_not_called_fine() {
+        assert_eq!(so_far(0, 16), "Nothing is known yet of the 16 sources");
+        let some = "7 of 16 sources are fine so far; 9 are not known yet";
+        assert_eq!(so_far(7, 16), some);
+        assert_eq!(so_far(16, 16), "All 16 sources are fine so far");
     }
 }
