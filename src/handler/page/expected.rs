@@ -32,8 +32,8 @@ pub(crate) struct ExpectedFeed {
     pub standing: ExpectationStanding,
 }
 
-/// Judges what was kept by the clock: a window of which the deadline is over is late while its grace
-/// runs, and missed then. No run has judged it since, so nobody has looked for its files.
+/// Judges what was kept by the clock: a window of which the deadline is over is late while its
+/// grace runs, and missed then. No run has judged it since, so nobody has looked for its files.
 pub(super) fn judge(standing: &mut ExpectationStanding, grace: Duration, now: OffsetDateTime) {
     if let Some(open) = standing.next.filter(|open| open.deadline < now) {
         let is_met = open.state == WindowState::Met;
