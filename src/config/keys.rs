@@ -234,7 +234,8 @@ pub(crate) const SOURCE: &[SettingKey] = &[
     SettingKey {
         name: "marker",
         kind: ValueKind::Text,
-        doc: "Suffix of marker files: `X` is taken only when `X` with this suffix is there.",
+        doc: "Suffix of marker files: `X` is taken only when `X` with this suffix is there. Of an \
+            `X` that is newer than its marker that says nothing: `stable_for` decides.",
     },
     SettingKey {
         name: "archives",

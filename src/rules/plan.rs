@@ -474,7 +474,7 @@ mod tests {
         assert_eq!(decide(&same, Some(&removed), None, &rules(false)), Decision::Recheck);
     }
 
-    fn rules(markers: &MarkerTimes) -> Rules<'_> {
+    pub fn rules(markers: &MarkerTimes) -> Rules<'_> {
         Rules {
             wanted: &|_| true,
             in_progress: &|_| false,

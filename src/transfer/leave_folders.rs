@@ -25,7 +25,7 @@ use crate::transfer::leaving::Due;
 use crate::transfer::listed_again::lines_of;
 use crate::transfer::moved;
 use crate::transfer::removal::RenameProof;
-use crate::transfer::reread;
+use crate::transfer::reread::{self, StaysUnproven};
 use crate::transfer::settings::{After, DeleteBy};
 
 /// A reading, or a line of a listing, that is older is taken anew before a file leaves: where no
@@ -133,7 +133,7 @@ async fn proof_of(pass: &Pass, due: &Due) -> Result<LeaveProof, TransferError> {
     }
     // `None`: the reading takes what it needs.
     if due.file.size.is_some_and(|size| !pass.recheck.take(size)) {
-        return Ok(LeaveProof::Stays(reread::NO_ROOM.to_owned()));
+        return Ok(LeaveProof::Stays(StaysUnproven::NoRoom.text().to_owned()));
     }
     let by_rename = pass.source.after == After::Delete && pass.source.delete_by == DeleteBy::Rename;
     if by_rename {
@@ -141,7 +141,7 @@ async fn proof_of(pass: &Pass, due: &Due) -> Result<LeaveProof, TransferError> {
     }
     Ok(reread::why_it_stays(pass, &due.file, &due.md5)
         .await?
-        .map_or(BY_DESCRIPTION, LeaveProof::Stays))
+        .map_or(BY_DESCRIPTION, |why| LeaveProof::Stays(why.text().to_owned())))
 }
 
 async fn leave_some(

@@ -54,20 +54,36 @@ pub(crate) async fn read(pass: &Pass, file: &RemoteFile) -> Result<Reread, Trans
     }
 }
 
-/// Why a file stays that must be read again before it leaves, and cannot be.
-pub(crate) const NO_ROOM: &str =
-    "its time does not prove that it rests, and `recheck` left no room to read it again: it stays";
+/// Why a file stays that must be read again before it leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StaysUnproven {
+    /// The source's allowance for this run is used up.
+    NoRoom,
+    /// Other bytes came.
+    Changed,
+}
 
-/// Why a file stays of which other bytes came when it was read again.
-pub(crate) const CHANGED: &str =
-    "it was read twice, and its bytes had changed: it stays for the next run";
+impl StaysUnproven {
+    /// What is told of it.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            StaysUnproven::NoRoom => {
+                "its time does not prove that it rests, and `recheck` left no room to read it \
+                again: it stays"
+            }
+            StaysUnproven::Changed => {
+                "it was read twice, and its bytes had changed: it stays for the next run"
+            }
+        }
+    }
+}
 
 /// Why the file must stay, if its bytes are not what they were.
 pub(crate) async fn why_it_stays(
     pass: &Pass,
     file: &RemoteFile,
     as_read: &Md5,
-) -> Result<Option<String>, TransferError> {
+) -> Result<Option<StaysUnproven>, TransferError> {
     Ok(match read(pass, file).await? {
         Reread::Whole { md5, verdict: Verdict::Whole | Verdict::Touched, .. }
             if md5 == *as_read =>
@@ -77,8 +93,8 @@ pub(crate) async fn why_it_stays(
         // Taken: there is nothing to remove.
         Reread::Whole { verdict: Verdict::Unseen, .. } | Reread::Left(Verdict::Vanished) => None,
         Reread::Whole { .. } | Reread::Left(_) if safeguard_off!("second-reading") => None,
-        Reread::TooMuch => Some(NO_ROOM.to_owned()),
-        Reread::Whole { .. } | Reread::Left(_) => Some(CHANGED.to_owned()),
+        Reread::TooMuch => Some(StaysUnproven::NoRoom),
+        Reread::Whole { .. } | Reread::Left(_) => Some(StaysUnproven::Changed),
     })
 }
 

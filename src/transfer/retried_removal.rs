@@ -7,7 +7,7 @@ use crate::transfer::context::Pass;
 use crate::transfer::error::TransferError;
 use crate::transfer::leaving::Due;
 use crate::transfer::removal::Removed;
-use crate::transfer::reread;
+use crate::transfer::reread::{self, StaysUnproven};
 
 /// Why a file stays whose removal or move was lost with the connection.
 const NO_ROOM_AGAIN: &str = "the connection was lost over its removal, and `recheck` left no room \
@@ -32,10 +32,10 @@ pub(crate) async fn not_as_read(
     let file = RemoteFile { path: at.clone(), ..due.file.clone() };
     match reread::why_it_stays(pass, &file, &due.md5).await {
         Ok(None) => Ok(None),
-        Ok(Some(why)) if why == reread::CHANGED => {
+        Ok(Some(StaysUnproven::Changed)) => {
             Ok(Some(Removed::Changed).filter(|_| !safeguard_off!("reread-before-retry")))
         }
-        Ok(Some(_)) => Ok(Some(Removed::Held(NO_ROOM_AGAIN.to_owned()))),
+        Ok(Some(StaysUnproven::NoRoom)) => Ok(Some(Removed::Held(NO_ROOM_AGAIN.to_owned()))),
         Err(TransferError::Source(error)) => Err(error),
         Err(error) => Ok(Some(Removed::Held(chain(&error)))),
     }

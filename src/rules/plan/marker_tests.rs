@@ -8,18 +8,7 @@ use time::macros::datetime;
 const NOW: OffsetDateTime = datetime!(2026-11-20 12:00 UTC);
 
 fn rules(markers: &MarkerTimes) -> Rules<'_> {
-    Rules {
-        wanted: &|_| true,
-        in_progress: &|_| false,
-        again: &|_| false,
-        skipped_by_time_or_size: &|_, _| None,
-        marker: Some(".done"),
-        markers,
-        stable_for: Duration::from_secs(60),
-        clock: Clock { here: NOW, newest: None },
-        times: Times::Trust,
-        removes: false,
-    }
+    Rules { marker: Some(".done"), ..tests::rules(markers) }
 }
 
 /// A file that was written a second ago.

@@ -140,6 +140,20 @@ async fn names_that_a_server_may_take_for_one_are_told_and_stay_in_a_pass_of_pie
     }
 }
 
+/// The listing tells two exact times; once one file was read nobody describes it any more.
+#[tokio::test]
+async fn two_names_of_equal_bytes_are_told_where_no_description_confirms_whose_they_are() {
+    let world = World::new().file("/f0", "the same");
+    world.put("/F0", "the same", LONG_AGO + 60);
+    assert_eq!(world.run().await.brief(), "ok: ingested 2", "two times tell two files apart");
+    let world = World::new().file("/f0", "the same");
+    world.put("/F0", "the same", LONG_AGO + 60);
+    let leaves = |tree: &mut MemorySourceTree| drop(tree.files.remove(&RemotePath::from("/F0")));
+    let ran = world.meanwhile("/F0", 8, leaves).run().await;
+    assert!(ran.to_string().contains("not_seen_afterwards"), "{ran}");
+    assert_eq!(ran.brief(), "degraded: ingested 2, problem [unreachable]");
+}
+
 #[tokio::test]
 async fn one_folder_that_is_listed_under_two_spellings_is_told() {
     let world = World::new()
